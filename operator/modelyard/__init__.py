@@ -1,0 +1,1 @@
+"""Modelyard: the machine-learning model lifecycle as Kubernetes resources."""

@@ -1,0 +1,1 @@
+"""Serves one registered MLflow model over MLflow's scoring protocol."""
