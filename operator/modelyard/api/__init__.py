@@ -1,0 +1,12 @@
+"""The API: pydantic types of the three kinds, the one source of the CRDs' schemas."""
+
+from __future__ import annotations
+
+from modelyard.api.common import Resource
+from modelyard.api.experiment import Experiment
+from modelyard.api.modeldeployment import ModelDeployment
+from modelyard.api.registeredmodel import RegisteredModel
+
+KINDS: tuple[type[Resource], ...] = (Experiment, RegisteredModel, ModelDeployment)
+
+__all__ = ["KINDS", "Experiment", "ModelDeployment", "RegisteredModel", "Resource"]

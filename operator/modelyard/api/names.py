@@ -1,0 +1,66 @@
+"""Names that other parts of a cluster may rely on: the API group, labels, annotations, field managers.
+
+They are stable: changing one breaks selectors, dashboards and Git repositories of users.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+GROUP = "modelyard.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+CATEGORY = "modelyard"
+
+FIELD_MANAGER = "modelyard-operator"
+"""Field manager of everything that the operator applies."""
+
+MLFLOW_FIELD_MANAGER = "mlflow"
+"""Field manager of edits that come through the MLflow API; they are a user's edits of `spec`."""
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+NAME = "app.kubernetes.io/name"
+INSTANCE = "app.kubernetes.io/instance"
+COMPONENT = "app.kubernetes.io/component"
+
+EXPERIMENT_LABEL = f"{GROUP}/experiment"
+EXECUTION_LABEL = f"{GROUP}/execution"
+TRIAL_LABEL = f"{GROUP}/trial"
+DEPLOYMENT_LABEL = f"{GROUP}/deployment"
+MODEL_LABEL = f"{GROUP}/model"
+MODEL_VERSION_LABEL = f"{GROUP}/model-version"
+
+RUN_ID_ANNOTATION = f"{GROUP}/run-id"
+MODEL_DIGEST_ANNOTATION = f"{GROUP}/model-digest"
+APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
+"""SHA-256 of the manifest that was applied last, so that an unchanged manifest costs no request."""
+
+REPLACED_BECOMES_ANNOTATION = f"{GROUP}/replaced-becomes"
+"""`<stage>=<version>:None` pairs, comma-separated: the version that `<version>` replaces in `<stage>` goes to None, not Archived.
+
+Written with the MLflow client's transition when it asks not to archive.
+"""
+
+_DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+_LABEL_LIMIT = 63
+
+
+def is_dns_label(name: str, limit: int = _LABEL_LIMIT) -> bool:
+    """Whether `name` is an RFC 1123 label of at most `limit` characters."""
+    return len(name) <= limit and _DNS_LABEL.match(name) is not None
+
+
+def object_name(name: str, limit: int = 52) -> str:
+    """Return the name of the object that holds `name`: itself if it can be one, else a readable, collision-free label.
+
+    The hash of the whole name is appended whenever anything had to be changed, so two names never share an object.
+    The limit leaves room for suffixes of objects derived from it.
+    """
+    if is_dns_label(name, limit):
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    readable = (
+        re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[: limit - 9].rstrip("-")
+    )
+    return f"{readable}-{digest}" if readable else f"model-{digest}"

@@ -1,0 +1,266 @@
+"""A small typed client: objects are plain dictionaries, paths come from `resources`, every call has a timeout.
+
+It stands on the official client's `ApiClient`, which brings authentication, TLS and connection pooling. The generated
+classes are not used: they drop fields that they do not know, and server-side apply needs the object as it was written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import kubernetes.client
+import kubernetes.config
+import urllib3.exceptions
+from kubernetes.client.exceptions import ApiException
+
+from modelyard.cluster.resources import ResourceType
+
+Json = dict[str, Any]
+
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+_TIMEOUT_SECONDS = (5, 30)
+
+
+class ApiError(Exception):
+    """The API server refused a request.
+
+    `code` is the HTTP status (0 where it could not be reached), `reason` the machine-readable one
+    (`Conflict`, `NotFound`, `Invalid`, …), `details` the `details` of the returned `metav1.Status`.
+    """
+
+    def __init__(
+        self, code: int, reason: str, message: str, details: Json | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.details = details or {}
+
+
+class NotFound(ApiError):
+    """404: there is no such object (or no such resource)."""
+
+
+class Conflict(ApiError):
+    """409: the object has changed since it was read, exists already, or somebody else owns a field."""
+
+
+class Invalid(ApiError):
+    """422: the object breaks a rule of its schema."""
+
+
+_ERRORS: dict[int, type[ApiError]] = {404: NotFound, 409: Conflict, 422: Invalid}
+
+
+def connect() -> kubernetes.client.ApiClient:
+    """Return an `ApiClient` for the cluster this process runs in, else for the one that KUBECONFIG names."""
+    try:
+        kubernetes.config.load_incluster_config()
+    except kubernetes.config.ConfigException:
+        kubernetes.config.load_kube_config()
+    configuration = kubernetes.client.Configuration.get_default_copy()
+    # Retrying inside the transport would hide faults and could repeat a write.
+    configuration.retries = False
+    return kubernetes.client.ApiClient(configuration)
+
+
+class Client:
+    """Reads and writes objects. `on_request`, if given, is called with (method, path) before every request."""
+
+    def __init__(
+        self,
+        api_client: kubernetes.client.ApiClient,
+        on_request: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self._api = api_client
+        self._on_request = on_request
+
+    def get(self, resource: ResourceType, namespace: str, name: str) -> Json:
+        """Return the object. Raises `NotFound`."""
+        return self._call("GET", resource.path(namespace, name))
+
+    def find(self, resource: ResourceType, namespace: str, name: str) -> Json | None:
+        """Return the object, or None where there is none."""
+        try:
+            return self.get(resource, namespace, name)
+        except NotFound:
+            return None
+
+    def list(
+        self,
+        resource: ResourceType,
+        namespace: str | None = None,
+        labels: str | None = None,
+    ) -> list[Json]:
+        """Return all objects of a namespace (of all, if None), with a label selector if given. Pages of 500."""
+        items: list[Json] = []
+        query = [("limit", "500")] + ([("labelSelector", labels)] if labels else [])
+        more: list[tuple[str, str]] = []
+        while True:
+            page = self._call("GET", resource.path(namespace), query=query + more)
+            # Lists leave out what every item has in common.
+            items += [
+                {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+                for item in page["items"]
+            ]
+            token = page["metadata"].get("continue")
+            if not token:
+                return items
+            more = [("continue", token)]
+
+    def create(
+        self, resource: ResourceType, namespace: str, body: Json, field_manager: str
+    ) -> Json:
+        """Create the object. Raises `Conflict` where one of that name exists, `Invalid` where it breaks a rule."""
+        return self._call(
+            "POST",
+            resource.path(namespace),
+            body=body,
+            query=[("fieldManager", field_manager)],
+        )
+
+    def apply(
+        self,
+        resource: ResourceType,
+        body: Json,
+        field_manager: str,
+        *,
+        subresource: str | None = None,
+    ) -> Json:
+        """Server-side apply, with force: fields that the operator sets are the operator's."""
+        metadata = body["metadata"]
+        path = resource.path(metadata["namespace"], metadata["name"], subresource)
+        return self._call(
+            "PATCH",
+            path,
+            body=body,
+            query=[("fieldManager", field_manager), ("force", "true")],
+            content_type=APPLY,
+        )
+
+    def merge_patch(
+        self,
+        resource: ResourceType,
+        namespace: str,
+        name: str,
+        patch: Json,
+        field_manager: str,
+    ) -> Json:
+        """JSON merge patch; with `metadata.resourceVersion` in it, `Conflict` is raised if the object has changed since."""
+        return self._call(
+            "PATCH",
+            resource.path(namespace, name),
+            body=patch,
+            query=[("fieldManager", field_manager)],
+            content_type=MERGE,
+        )
+
+    def replace_status(
+        self, resource: ResourceType, body: Json, field_manager: str
+    ) -> Json:
+        """Replace the status of the object as it was read. Raises `Conflict` if it has changed since."""
+        metadata = body["metadata"]
+        path = resource.path(metadata["namespace"], metadata["name"], "status")
+        return self._call(
+            "PUT", path, body=body, query=[("fieldManager", field_manager)]
+        )
+
+    def delete(
+        self,
+        resource: ResourceType,
+        namespace: str,
+        name: str,
+        *,
+        uid: str | None = None,
+    ) -> None:
+        """Delete in the background; deleting what is gone (or, with `uid`, was replaced) is no error."""
+        options: Json = {"propagationPolicy": "Background"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        try:
+            self._call("DELETE", resource.path(namespace, name), body=options)
+        except (NotFound, Conflict):
+            return
+
+    def pod_log(
+        self, namespace: str, name: str, container: str, tail_lines: int
+    ) -> str:
+        """Return the last lines of a container's log. Raises `ApiError` where it has none yet."""
+        response = self._request(
+            "GET",
+            f"/api/v1/namespaces/{namespace}/pods/{name}/log",
+            query=[("container", container), ("tailLines", str(tail_lines))],
+        )
+        return response.decode(errors="replace")
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Json | None = None,
+        query: list[tuple[str, str]] | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        answer: Json = json.loads(
+            self._request(
+                method, path, body=body, query=query, content_type=content_type
+            )
+        )
+        return answer
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Json | None = None,
+        query: list[tuple[str, str]] | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
+        if self._on_request:
+            self._on_request(method, path)
+        try:
+            response = self._api.call_api(
+                *self._api.param_serialize(
+                    method=method,
+                    resource_path=path,
+                    query_params=query or [],
+                    header_params={
+                        "Accept": "application/json",
+                        "Content-Type": content_type,
+                    },
+                    body=body,
+                    auth_settings=["BearerToken"],
+                ),
+                _request_timeout=_TIMEOUT_SECONDS,
+            )
+            data: bytes = response.read()
+        except ApiException as error:
+            raise _error(error.status or 0, error.body, str(error.reason)) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise ApiError(
+                0,
+                "Unreachable",
+                f"the API server did not answer {method} {path}: {error}",
+            ) from error
+        if response.status >= 400:
+            raise _error(response.status, data, str(response.reason))
+        return data
+
+
+def _error(code: int, body: str | bytes | None, fallback: str) -> ApiError:
+    try:
+        status = json.loads(body or b"{}")
+    except ValueError:
+        status = {}
+    kind = _ERRORS.get(code, ApiError)
+    return kind(
+        code,
+        status.get("reason", ""),
+        status.get("message") or fallback,
+        status.get("details"),
+    )

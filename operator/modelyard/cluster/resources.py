@@ -1,0 +1,72 @@
+"""Which resources the operator speaks about, and their REST paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelyard.api.common import Resource
+from modelyard.api.names import GROUP, VERSION
+
+
+@dataclass(frozen=True)
+class ResourceType:
+    """One resource of the API server. `group` is empty for the core API."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        """The `apiVersion` of its objects."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(
+        self,
+        namespace: str | None,
+        name: str | None = None,
+        subresource: str | None = None,
+    ) -> str:
+        """Return the REST path of the collection, an object or a subresource; `namespace` None means all namespaces."""
+        parts = (
+            ["/apis", self.group, self.version]
+            if self.group
+            else ["/api", self.version]
+        )
+        if namespace is not None:
+            parts += ["namespaces", namespace]
+        parts += [part for part in (self.plural, name, subresource) if part is not None]
+        return "/".join(parts)
+
+
+def of_kind(kind: type[Resource]) -> ResourceType:
+    """Return the resource of one of our own kinds."""
+    return ResourceType(GROUP, VERSION, kind.plural, kind.kind_name)
+
+
+CONFIG_MAPS = ResourceType("", "v1", "configmaps", "ConfigMap")
+PODS = ResourceType("", "v1", "pods", "Pod")
+SECRETS = ResourceType("", "v1", "secrets", "Secret")
+SERVICES = ResourceType("", "v1", "services", "Service")
+EVENTS = ResourceType("events.k8s.io", "v1", "events", "Event")
+DEPLOYMENTS = ResourceType("apps", "v1", "deployments", "Deployment")
+JOBS = ResourceType("batch", "v1", "jobs", "Job")
+INGRESSES = ResourceType("networking.k8s.io", "v1", "ingresses", "Ingress")
+ENDPOINT_SLICES = ResourceType(
+    "discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"
+)
+
+BY_KIND = {
+    resource.kind: resource
+    for resource in (
+        CONFIG_MAPS,
+        PODS,
+        SECRETS,
+        SERVICES,
+        DEPLOYMENTS,
+        JOBS,
+        INGRESSES,
+        ENDPOINT_SLICES,
+    )
+}

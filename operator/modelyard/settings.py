@@ -1,0 +1,107 @@
+"""The installation's settings, from the environment that the chart sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_GIT_MANAGERS = "argocd-controller,argocd-application-controller,kustomize-controller,helm-controller,helm"
+
+
+class SettingsError(Exception):
+    """A variable is missing or has a value that cannot be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Read once, at the start."""
+
+    tracking_uri: str
+    """MODELYARD_TRACKING_URI: the MLflow tracking server, http(s)://…, as the operator and trials reach it."""
+
+    artifact_store: str
+    """MODELYARD_ARTIFACT_STORE: s3://<bucket>[/<prefix>], the root of everything that Modelyard keeps."""
+
+    s3_endpoint: str | None
+    """MODELYARD_S3_ENDPOINT: the S3 endpoint for the operator, the tracking server and model pods; None for AWS."""
+
+    s3_region: str
+    """AWS_DEFAULT_REGION."""
+
+    reader_access_key: str | None
+    """MODELYARD_READER_ACCESS_KEY_ID: read-only credentials that model pods get; None where namespaces bring their own Secret."""
+
+    reader_secret_key: str | None
+    """MODELYARD_READER_SECRET_ACCESS_KEY."""
+
+    serving_image: str
+    """MODELYARD_SERVING_IMAGE."""
+
+    training_image: str
+    """MODELYARD_TRAINING_IMAGE: the default image of an Experiment's trials."""
+
+    operator_image: str
+    """MODELYARD_OPERATOR_IMAGE: used by the init container that fetches a git project."""
+
+    image_pull_policy: str
+    """MODELYARD_IMAGE_PULL_POLICY."""
+
+    watch_namespaces: tuple[str, ...]
+    """MODELYARD_WATCH_NAMESPACES: comma-separated; empty for the whole cluster."""
+
+    git_managers: tuple[str, ...]
+    """MODELYARD_GIT_MANAGERS: field managers whose fields the MLflow client may not change."""
+
+    @property
+    def bucket(self) -> str:
+        """The bucket of the artifact store."""
+        return self.artifact_store.removeprefix("s3://").partition("/")[0]
+
+    @property
+    def prefix(self) -> str:
+        """The key prefix within the bucket, without slashes at its ends; may be empty."""
+        return self.artifact_store.removeprefix("s3://").partition("/")[2].strip("/")
+
+    @property
+    def artifacts_destination(self) -> str:
+        """Where the tracking server keeps artifacts: what `mlflow-artifacts:/` stands for."""
+        return f"{self.artifact_store.rstrip('/')}/artifacts"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read and check the variables. Raises `SettingsError`."""
+        store = _required(environment, "MODELYARD_ARTIFACT_STORE")
+        if not store.startswith("s3://") or not store.removeprefix("s3://").strip("/"):
+            raise SettingsError(
+                f"MODELYARD_ARTIFACT_STORE must be s3://<bucket>[/<prefix>], not {store!r}"
+            )
+        return cls(
+            tracking_uri=_required(environment, "MODELYARD_TRACKING_URI").rstrip("/"),
+            artifact_store=store,
+            s3_endpoint=environment.get("MODELYARD_S3_ENDPOINT") or None,
+            s3_region=environment.get("AWS_DEFAULT_REGION") or "us-east-1",
+            reader_access_key=environment.get("MODELYARD_READER_ACCESS_KEY_ID") or None,
+            reader_secret_key=environment.get("MODELYARD_READER_SECRET_ACCESS_KEY")
+            or None,
+            serving_image=_required(environment, "MODELYARD_SERVING_IMAGE"),
+            training_image=_required(environment, "MODELYARD_TRAINING_IMAGE"),
+            operator_image=_required(environment, "MODELYARD_OPERATOR_IMAGE"),
+            image_pull_policy=environment.get("MODELYARD_IMAGE_PULL_POLICY")
+            or "IfNotPresent",
+            watch_namespaces=_split(environment.get("MODELYARD_WATCH_NAMESPACES", "")),
+            git_managers=_split(
+                environment.get("MODELYARD_GIT_MANAGERS", _GIT_MANAGERS)
+            ),
+        )
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise SettingsError(f"{name} is not set")
+    return value
+
+
+def _split(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
