@@ -30,7 +30,7 @@ class Settings:
     """AWS_DEFAULT_REGION."""
 
     reader_access_key: str | None
-    """MODELYARD_READER_ACCESS_KEY_ID: read-only credentials that model pods get; None where namespaces bring their own Secret."""
+    """MODELYARD_READER_ACCESS_KEY_ID: read-only, for model pods; None where namespaces bring their own Secret."""
 
     reader_secret_key: str | None
     """MODELYARD_READER_SECRET_ACCESS_KEY."""
@@ -73,26 +73,20 @@ class Settings:
         """Read and check the variables. Raises `SettingsError`."""
         store = _required(environment, "MODELYARD_ARTIFACT_STORE")
         if not store.startswith("s3://") or not store.removeprefix("s3://").strip("/"):
-            raise SettingsError(
-                f"MODELYARD_ARTIFACT_STORE must be s3://<bucket>[/<prefix>], not {store!r}"
-            )
+            raise SettingsError(f"MODELYARD_ARTIFACT_STORE must be s3://<bucket>[/<prefix>], not {store!r}")
         return cls(
             tracking_uri=_required(environment, "MODELYARD_TRACKING_URI").rstrip("/"),
             artifact_store=store,
             s3_endpoint=environment.get("MODELYARD_S3_ENDPOINT") or None,
             s3_region=environment.get("AWS_DEFAULT_REGION") or "us-east-1",
             reader_access_key=environment.get("MODELYARD_READER_ACCESS_KEY_ID") or None,
-            reader_secret_key=environment.get("MODELYARD_READER_SECRET_ACCESS_KEY")
-            or None,
+            reader_secret_key=environment.get("MODELYARD_READER_SECRET_ACCESS_KEY") or None,
             serving_image=_required(environment, "MODELYARD_SERVING_IMAGE"),
             training_image=_required(environment, "MODELYARD_TRAINING_IMAGE"),
             operator_image=_required(environment, "MODELYARD_OPERATOR_IMAGE"),
-            image_pull_policy=environment.get("MODELYARD_IMAGE_PULL_POLICY")
-            or "IfNotPresent",
+            image_pull_policy=environment.get("MODELYARD_IMAGE_PULL_POLICY") or "IfNotPresent",
             watch_namespaces=_split(environment.get("MODELYARD_WATCH_NAMESPACES", "")),
-            git_managers=_split(
-                environment.get("MODELYARD_GIT_MANAGERS", _GIT_MANAGERS)
-            ),
+            git_managers=_split(environment.get("MODELYARD_GIT_MANAGERS", _GIT_MANAGERS)),
         )
 
 

@@ -22,19 +22,13 @@ VersionNumber = Annotated[int, Field(ge=1, le=2147483647)]
 
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
     """Return the JSON-schema extra that holds CEL rules, given as (expression, message) pairs."""
-    return {
-        "x-kubernetes-validations": [
-            {"rule": rule, "message": message} for rule, message in pairs
-        ]
-    }
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
 
 
 class ApiModel(BaseModel):
     """Base of every type of the API: immutable, camelCase on the wire, unknown fields refused."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid"
-    )
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the wire form: camelCase keys, JSON values, nothing that is unset."""
@@ -44,9 +38,7 @@ class ApiModel(BaseModel):
 class StatusModel(ApiModel):
     """Base of status types: a field that a newer operator wrote is passed over, so that a downgrade can read it."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
-    )
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
 
 class ConditionStatus(StrEnum):
@@ -71,12 +63,8 @@ class Condition(StatusModel):
         ),
     ]
     message: Annotated[str, Field(max_length=4096)] = ""
-    last_transition_time: Annotated[
-        str, Field(json_schema_extra={"format": "date-time"})
-    ]
-    observed_generation: (
-        Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None
-    ) = None
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
 
 
 Conditions = Annotated[
@@ -90,17 +78,13 @@ Conditions = Annotated[
     ),
 ]
 
-Timestamp = Annotated[
-    str, Field(json_schema_extra={"format": "date-time"}, description="RFC 3339, UTC.")
-]
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="RFC 3339, UTC.")]
 
 
 class Metadata(BaseModel):
     """The part of `metav1.ObjectMeta` that the operator reads."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
-    )
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
     name: str
     namespace: str
@@ -117,9 +101,7 @@ class Metadata(BaseModel):
 class Resource(BaseModel):
     """Base of the three kinds: what a custom object looks like to the operator."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
-    )
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
     kind_name: ClassVar[str]
     plural: ClassVar[str]
@@ -132,7 +114,10 @@ class Resource(BaseModel):
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Self:
-        """Return the typed object. Raises `pydantic.ValidationError` where the cluster's CRD is older or newer than this code."""
+        """Return the typed object.
+
+        Raises `pydantic.ValidationError` where the cluster's CRD is older or newer than this code.
+        """
         return cls.model_validate(body)
 
 

@@ -1,6 +1,6 @@
 """Generates the CustomResourceDefinitions from the types of the API.
 
-`python -m modelyard.api.crd DIRECTORY…` writes them; with `--check` it compares and exits 1 where a file is not current.
+`python -m modelyard.api.crd DIRECTORY…` writes them; with `--check` it compares, and exits 1 where a file is stale.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def custom_resource_definition(kind: type[Resource]) -> dict[str, Any]:
         "x-kubernetes-validations": [
             {
                 "rule": "size(self.metadata.name) <= 52",
-                "message": "metadata.name takes at most 52 characters: the names of its Jobs and Deployments are made from it",
+                "message": "metadata.name takes at most 52 characters: its Jobs and Deployments are named after it",
             }
         ],
     }
@@ -85,17 +85,14 @@ def _annotation(annotation: Any) -> type[Any]:
 def rendered() -> dict[str, str]:
     """Return the files: name → text."""
     return {
-        f"{kind.plural}.yaml": _HEADER
-        + yaml.safe_dump(custom_resource_definition(kind), sort_keys=False, width=120)
+        f"{kind.plural}.yaml": _HEADER + yaml.safe_dump(custom_resource_definition(kind), sort_keys=False, width=120)
         for kind in KINDS
     }
 
 
 def main(argv: list[str]) -> int:
     """Write or check the files; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m modelyard.api.crd", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m modelyard.api.crd", description=__doc__)
     parser.add_argument("directory", type=Path, nargs="+")
     parser.add_argument(
         "--check",

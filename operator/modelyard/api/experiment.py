@@ -103,9 +103,7 @@ class Sweep(ApiModel):
 
     algorithm: SweepAlgorithm = SweepAlgorithm.GRID
     parameters: Annotated[dict[str, SweepParameter], Field(min_length=1, max_length=16)]
-    parallelism: Annotated[
-        int, Field(ge=1, le=100, description="How many trials run at the same time.")
-    ] = 1
+    parallelism: Annotated[int, Field(ge=1, le=100, description="How many trials run at the same time.")] = 1
 
 
 class Goal(StrEnum):
@@ -130,9 +128,7 @@ class MetricBound(ApiModel):
         populate_by_name=True,
         frozen=True,
         extra="forbid",
-        json_schema_extra=rules(
-            ("has(self.min) || has(self.max)", "a bound needs min or max")
-        ),
+        json_schema_extra=rules(("has(self.min) || has(self.max)", "a bound needs min or max")),
     )
 
     metric: MetricName
@@ -190,23 +186,20 @@ class ExperimentSpec(ApiModel):
                 "spec.register needs spec.objective: it says which run is best",
             ),
             (
-                "!has(self.sweep) || !has(self.parameters) || self.sweep.parameters.all(name, !(name in self.parameters))",
+                "!has(self.sweep) || !has(self.parameters)"
+                " || self.sweep.parameters.all(name, !(name in self.parameters))",
                 "a parameter is either in spec.parameters or in spec.sweep.parameters, not in both",
             ),
         ),
     )
 
-    tags: Annotated[
-        dict[str, Annotated[str, Field(max_length=5000)]], Field(max_length=64)
-    ] = Field(
+    tags: Annotated[dict[str, Annotated[str, Field(max_length=5000)]], Field(max_length=64)] = Field(
         default_factory=dict,
         description="Tags of the MLflow experiment and of every run.",
     )
     project: ProjectSource
     entry_point: Annotated[str, Field(min_length=1, max_length=255)] = "main"
-    parameters: Annotated[dict[str, ParameterValue], Field(max_length=64)] = Field(
-        default_factory=dict
-    )
+    parameters: Annotated[dict[str, ParameterValue], Field(max_length=64)] = Field(default_factory=dict)
     sweep: Sweep | None = None
     objective: Objective | None = None
     register_: Annotated[Registration | None, Field(alias="register")] = None
@@ -228,12 +221,8 @@ class BestRun(StatusModel):
 
     run_id: Annotated[str, Field(max_length=64)]
     name: Annotated[str, Field(max_length=256)] = ""
-    parameters: Annotated[dict[str, str], Field(max_length=100)] = Field(
-        default_factory=dict
-    )
-    metrics: Annotated[dict[str, str], Field(max_length=100)] = Field(
-        default_factory=dict
-    )
+    parameters: Annotated[dict[str, str], Field(max_length=100)] = Field(default_factory=dict)
+    metrics: Annotated[dict[str, str], Field(max_length=100)] = Field(default_factory=dict)
 
 
 class LeaderboardEntry(StatusModel):
@@ -264,24 +253,19 @@ class RegisteredVersion(StatusModel):
 class ExperimentStatus(StatusModel):
     """What ran and what came of it."""
 
-    observed_generation: (
-        Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None
-    ) = None
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
     experiment_id: Annotated[str, Field(max_length=64)] | None = None
     execution: (
         Annotated[
             str,
             Field(
                 max_length=16,
-                description="Names this execution: a hash of what is run, new when the spec changes it.",
+                description="Names this execution: a hash of what is run.",
             ),
         ]
         | None
     ) = None
-    commit: (
-        Annotated[str, Field(max_length=64, description="The git commit that runs.")]
-        | None
-    ) = None
+    commit: Annotated[str, Field(max_length=64, description="The git commit that runs.")] | None = None
     parent_run_id: Annotated[str, Field(max_length=64)] | None = None
     started_at: Timestamp | None = None
     finished_at: Timestamp | None = None

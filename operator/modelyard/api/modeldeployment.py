@@ -74,18 +74,16 @@ class IngressSpec(ApiModel):
         ),
     ]
     class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
-    annotations: Annotated[
-        dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)
-    ] = Field(default_factory=dict)
+    annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)] = Field(
+        default_factory=dict
+    )
     tls: IngressTls | None = None
 
 
 class RestSpec(ApiModel):
     """Answer requests over HTTP."""
 
-    replicas: Annotated[
-        int, Field(ge=0, le=1000, json_schema_extra={"format": "int32"})
-    ] = 1
+    replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra={"format": "int32"})] = 1
     resources: ResourceRequirements | None = None
     ingress: IngressSpec | None = None
 
@@ -126,24 +124,15 @@ class DrainingVersion(StatusModel):
 class ModelDeploymentStatus(StatusModel):
     """What is served, what is wanted, and why they differ."""
 
-    observed_generation: (
-        Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None
-    ) = None
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
     phase: Phase | None = None
     served: DeployedVersion | None = None
     candidate: DeployedVersion | None = None
     draining: Annotated[tuple[DrainingVersion, ...], Field(max_length=16)] = ()
     url: Annotated[str, Field(max_length=512)] | None = None
     replicas: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] = 0
-    ready_replicas: Annotated[
-        int, Field(ge=0, json_schema_extra={"format": "int32"})
-    ] = 0
-    selector: (
-        Annotated[
-            str, Field(max_length=512, description="Label selector of the served pods.")
-        ]
-        | None
-    ) = None
+    ready_replicas: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] = 0
+    selector: Annotated[str, Field(max_length=512, description="Label selector of the served pods.")] | None = None
     conditions: Conditions = ()
 
 

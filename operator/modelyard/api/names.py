@@ -37,7 +37,7 @@ APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
 """SHA-256 of the manifest that was applied last, so that an unchanged manifest costs no request."""
 
 REPLACED_BECOMES_ANNOTATION = f"{GROUP}/replaced-becomes"
-"""`<stage>=<version>:None` pairs, comma-separated: the version that `<version>` replaces in `<stage>` goes to None, not Archived.
+"""`<stage>=<version>:None` pairs, comma-separated: what `<version>` replaces in `<stage>` goes to None, not Archived.
 
 Written with the MLflow client's transition when it asks not to archive.
 """
@@ -60,7 +60,5 @@ def object_name(name: str, limit: int = 52) -> str:
     if is_dns_label(name, limit):
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    readable = (
-        re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[: limit - 9].rstrip("-")
-    )
+    readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[: limit - 9].rstrip("-")
     return f"{readable}-{digest}" if readable else f"model-{digest}"

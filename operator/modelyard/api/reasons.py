@@ -105,9 +105,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "A parameter has no value, or one of the wrong type.",
         "Set the parameter that the message names in spec.parameters.",
     ),
-    Reason.TRIALS_RUNNING: Explanation(
-        "Trials are waiting or running.", "Wait, or watch status.runs."
-    ),
+    Reason.TRIALS_RUNNING: Explanation("Trials are waiting or running.", "Wait, or watch status.runs."),
     Reason.TRIALS_FAILED: Explanation(
         "At least one trial failed; nothing is registered.",
         "Look at status.failures and at the logs of its Job.",
@@ -124,15 +122,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The best run's model could not be registered.",
         "Correct what the message names: mostly spec.register.artifactPath.",
     ),
-    Reason.COMPLETED: Explanation(
-        "All trials ended well, and what spec.register asks for is done.", "Nothing."
-    ),
-    Reason.NO_VERSIONS: Explanation(
-        "The model has no version yet.", "Register one, with MLflow or an Experiment."
-    ),
-    Reason.AS_WANTED: Explanation(
-        "Every stage holds the version that spec.stages names.", "Nothing."
-    ),
+    Reason.COMPLETED: Explanation("All trials ended well, and what spec.register asks for is done.", "Nothing."),
+    Reason.NO_VERSIONS: Explanation("The model has no version yet.", "Register one, with MLflow or an Experiment."),
+    Reason.AS_WANTED: Explanation("Every stage holds the version that spec.stages names.", "Nothing."),
     Reason.VERSION_NOT_FOUND: Explanation(
         "spec.stages or spec.aliases names a version that does not exist; the stage keeps the one it has.",
         "Name one of status.versions.",
@@ -166,7 +158,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "Look at the pods that the message names.",
     ),
     Reason.CANDIDATE_FAILED: Explanation(
-        "The wanted version's pods end with an error, which the message quotes; the one served before goes on answering.",
+        "The wanted version's pods end with the error that the message quotes; the one served before answers on.",
         "Correct what the message says or promote another version.",
     ),
     Reason.IMAGE_UNAVAILABLE: Explanation(
@@ -177,16 +169,12 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The cluster refuses to create the pods: a quota, a policy or an admission webhook.",
         "Do what the quoted message asks for.",
     ),
-    Reason.UNSCHEDULABLE: Explanation(
-        "No node has room for the pods.", "Lower spec.rest.resources or add nodes."
-    ),
+    Reason.UNSCHEDULABLE: Explanation("No node has room for the pods.", "Lower spec.rest.resources or add nodes."),
     Reason.OBJECT_REFUSED: Explanation(
         "The API server refuses an object that the operator makes.",
         "Correct the field that the quoted message names.",
     ),
-    Reason.NO_READY_PODS: Explanation(
-        "The served version has no ready pod.", "Look at its pods."
-    ),
+    Reason.NO_READY_PODS: Explanation("The served version has no ready pod.", "Look at its pods."),
     Reason.TOO_FEW_READY_PODS: Explanation(
         "Some of the served version's pods are not ready; the others answer.",
         "Look at its pods.",
@@ -195,7 +183,5 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "spec.rest.replicas is 0: nothing answers, as asked.",
         "Scale it up to serve again.",
     ),
-    Reason.SERVING: Explanation(
-        "The wanted version answers with all its replicas.", "Nothing."
-    ),
+    Reason.SERVING: Explanation("The wanted version answers with all its replicas.", "Nothing."),
 }

@@ -147,15 +147,9 @@ class TransitionStatus(StatusModel):
 class RegisteredModelStatus(StatusModel):
     """What is the case, written by the registry alone."""
 
-    observed_generation: (
-        Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None
-    ) = None
-    latest_version: Annotated[
-        int, Field(ge=0, description="A counter that never goes back.")
-    ] = 0
-    stages: Annotated[dict[str, StageStatus], Field(max_length=2)] = Field(
-        default_factory=dict
-    )
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
+    latest_version: Annotated[int, Field(ge=0, description="A counter that never goes back.")] = 0
+    stages: Annotated[dict[str, StageStatus], Field(max_length=2)] = Field(default_factory=dict)
     versions: Annotated[
         tuple[VersionStatus, ...],
         Field(
@@ -166,9 +160,7 @@ class RegisteredModelStatus(StatusModel):
             },
         ),
     ] = ()
-    transitions_recorded: Annotated[
-        int, Field(ge=0, description="How many there are in the artifact store.")
-    ] = 0
+    transitions_recorded: Annotated[int, Field(ge=0, description="How many there are in the artifact store.")] = 0
     transitions: Annotated[
         tuple[TransitionStatus, ...],
         Field(max_length=20, description="The newest, last first."),

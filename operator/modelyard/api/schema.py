@@ -24,24 +24,17 @@ def structural_schema(model: type[BaseModel], *, defaults: bool) -> dict[str, An
     return _convert(document, document.get("$defs", {}), defaults)
 
 
-def _convert(
-    node: dict[str, Any], definitions: dict[str, Any], defaults: bool
-) -> dict[str, Any]:
+def _convert(node: dict[str, Any], definitions: dict[str, Any], defaults: bool) -> dict[str, Any]:
     node = _resolve(node, definitions)
-    converted = {
-        key: value for key, value in node.items() if key not in ("$defs", *_DROPPED)
-    }
+    converted = {key: value for key, value in node.items() if key not in ("$defs", *_DROPPED)}
     if not defaults or converted.get("default") in _PLACEHOLDER_DEFAULTS:
         converted.pop("default", None)
     if "properties" in node:
         converted["properties"] = {
-            name: _convert(child, definitions, defaults)
-            for name, child in node["properties"].items()
+            name: _convert(child, definitions, defaults) for name, child in node["properties"].items()
         }
     elif isinstance(node.get("additionalProperties"), dict):
-        converted["additionalProperties"] = _convert(
-            node["additionalProperties"], definitions, defaults
-        )
+        converted["additionalProperties"] = _convert(node["additionalProperties"], definitions, defaults)
     if "items" in node:
         converted["items"] = _convert(node["items"], definitions, defaults)
     if "description" in converted:
@@ -56,9 +49,7 @@ def _resolve(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
         target = definitions[beside.pop("$ref").rsplit("/", 1)[-1]]
         return _resolve({**target, **beside}, definitions)
     if "anyOf" in beside:
-        alternatives = [
-            part for part in beside.pop("anyOf") if part.get("type") != "null"
-        ]
+        alternatives = [part for part in beside.pop("anyOf") if part.get("type") != "null"]
         if len(alternatives) != 1:
             raise ValueError(f"no structural schema holds a union: {alternatives}")
         return _resolve({**alternatives[0], **beside}, definitions)

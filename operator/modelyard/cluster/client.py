@@ -31,9 +31,7 @@ class ApiError(Exception):
     (`Conflict`, `NotFound`, `Invalid`, …), `details` the `details` of the returned `metav1.Status`.
     """
 
-    def __init__(
-        self, code: int, reason: str, message: str, details: Json | None = None
-    ) -> None:
+    def __init__(self, code: int, reason: str, message: str, details: Json | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
@@ -58,9 +56,9 @@ _ERRORS: dict[int, type[ApiError]] = {404: NotFound, 409: Conflict, 422: Invalid
 def connect() -> kubernetes.client.ApiClient:
     """Return an `ApiClient` for the cluster this process runs in, else for the one that KUBECONFIG names."""
     try:
-        kubernetes.config.load_incluster_config()
+        kubernetes.config.load_incluster_config()  # type: ignore[no-untyped-call]
     except kubernetes.config.ConfigException:
-        kubernetes.config.load_kube_config()
+        kubernetes.config.load_kube_config()  # type: ignore[no-untyped-call]
     configuration = kubernetes.client.Configuration.get_default_copy()
     # Retrying inside the transport would hide faults and could repeat a write.
     configuration.retries = False
@@ -89,7 +87,7 @@ class Client:
         except NotFound:
             return None
 
-    def list(
+    def list_all(
         self,
         resource: ResourceType,
         namespace: str | None = None,
@@ -102,18 +100,13 @@ class Client:
         while True:
             page = self._call("GET", resource.path(namespace), query=query + more)
             # Lists leave out what every item has in common.
-            items += [
-                {"apiVersion": resource.api_version, "kind": resource.kind, **item}
-                for item in page["items"]
-            ]
+            items += [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"]]
             token = page["metadata"].get("continue")
             if not token:
                 return items
             more = [("continue", token)]
 
-    def create(
-        self, resource: ResourceType, namespace: str, body: Json, field_manager: str
-    ) -> Json:
+    def create(self, resource: ResourceType, namespace: str, body: Json, field_manager: str) -> Json:
         """Create the object. Raises `Conflict` where one of that name exists, `Invalid` where it breaks a rule."""
         return self._call(
             "POST",
@@ -149,7 +142,10 @@ class Client:
         patch: Json,
         field_manager: str,
     ) -> Json:
-        """JSON merge patch; with `metadata.resourceVersion` in it, `Conflict` is raised if the object has changed since."""
+        """JSON merge patch.
+
+        With `metadata.resourceVersion` in it, `Conflict` is raised if the object has changed since.
+        """
         return self._call(
             "PATCH",
             resource.path(namespace, name),
@@ -158,15 +154,11 @@ class Client:
             content_type=MERGE,
         )
 
-    def replace_status(
-        self, resource: ResourceType, body: Json, field_manager: str
-    ) -> Json:
+    def replace_status(self, resource: ResourceType, body: Json, field_manager: str) -> Json:
         """Replace the status of the object as it was read. Raises `Conflict` if it has changed since."""
         metadata = body["metadata"]
         path = resource.path(metadata["namespace"], metadata["name"], "status")
-        return self._call(
-            "PUT", path, body=body, query=[("fieldManager", field_manager)]
-        )
+        return self._call("PUT", path, body=body, query=[("fieldManager", field_manager)])
 
     def delete(
         self,
@@ -185,9 +177,7 @@ class Client:
         except (NotFound, Conflict):
             return
 
-    def pod_log(
-        self, namespace: str, name: str, container: str, tail_lines: int
-    ) -> str:
+    def pod_log(self, namespace: str, name: str, container: str, tail_lines: int) -> str:
         """Return the last lines of a container's log. Raises `ApiError` where it has none yet."""
         response = self._request(
             "GET",
@@ -205,11 +195,7 @@ class Client:
         query: list[tuple[str, str]] | None = None,
         content_type: str = "application/json",
     ) -> Json:
-        answer: Json = json.loads(
-            self._request(
-                method, path, body=body, query=query, content_type=content_type
-            )
-        )
+        answer: Json = json.loads(self._request(method, path, body=body, query=query, content_type=content_type))
         return answer
 
     def _request(
@@ -238,7 +224,7 @@ class Client:
                 ),
                 _request_timeout=_TIMEOUT_SECONDS,
             )
-            data: bytes = response.read()
+            data: bytes = response.read()  # type: ignore[no-untyped-call]
         except ApiException as error:
             raise _error(error.status or 0, error.body, str(error.reason)) from error
         except urllib3.exceptions.HTTPError as error:

@@ -29,11 +29,7 @@ class ResourceType:
         subresource: str | None = None,
     ) -> str:
         """Return the REST path of the collection, an object or a subresource; `namespace` None means all namespaces."""
-        parts = (
-            ["/apis", self.group, self.version]
-            if self.group
-            else ["/api", self.version]
-        )
+        parts = ["/apis", self.group, self.version] if self.group else ["/api", self.version]
         if namespace is not None:
             parts += ["namespaces", namespace]
         parts += [part for part in (self.plural, name, subresource) if part is not None]
@@ -53,9 +49,7 @@ EVENTS = ResourceType("events.k8s.io", "v1", "events", "Event")
 DEPLOYMENTS = ResourceType("apps", "v1", "deployments", "Deployment")
 JOBS = ResourceType("batch", "v1", "jobs", "Job")
 INGRESSES = ResourceType("networking.k8s.io", "v1", "ingresses", "Ingress")
-ENDPOINT_SLICES = ResourceType(
-    "discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"
-)
+ENDPOINT_SLICES = ResourceType("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 
 BY_KIND = {
     resource.kind: resource

@@ -51,19 +51,15 @@ def conditions(
                 status=verdict.status,
                 reason=verdict.reason,
                 message=verdict.message[:_MESSAGE_LIMIT],
-                last_transition_time=old.last_transition_time
-                if old and unchanged
-                else timestamp(now),
+                last_transition_time=old.last_transition_time if old and unchanged else timestamp(now),
                 observed_generation=generation,
             )
         )
     return tuple(result)
 
 
-def kstatus(
-    verdict: Verdict, *, progressing: bool, stalled: bool
-) -> tuple[Verdict, ...]:
-    """Return `verdict` with `Reconciling` or `Stalled` beside it: while work goes on, or when it cannot without a person."""
+def kstatus(verdict: Verdict, *, progressing: bool, stalled: bool) -> tuple[Verdict, ...]:
+    """Return `verdict`, with `Reconciling` beside it while work goes on, or `Stalled` when it waits for a person."""
     extra = []
     if progressing:
         extra.append(

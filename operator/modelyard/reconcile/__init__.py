@@ -1,1 +1,1 @@
-"""One `reconcile` per kind: observe, decide, apply, write the status. Level-triggered: each works from the present state only."""
+"""One reconciler per kind: observe, decide, apply, write the status. Each works from the present state only."""

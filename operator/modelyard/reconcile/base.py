@@ -18,8 +18,8 @@ class Outcome:
 class Reconciler(Protocol):
     """Brings one object's world to what its spec asks for.
 
-    Called in a worker thread, never twice at the same time for one object. Doing nothing is the usual case and must cost
-    no write. A fault that a person cannot mend in the object is raised: it is tried again with growing pauses.
+    Called in a worker thread, never twice at the same time for one object. Doing nothing is the usual case and must
+    cost no write. A fault that a person cannot mend in the object is raised: it is tried again with growing pauses.
     """
 
     def __call__(self, namespace: str, name: str) -> Outcome:
