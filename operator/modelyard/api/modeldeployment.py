@@ -117,7 +117,7 @@ class DrainingVersion(StatusModel):
     """A version that gets no new requests and is kept until those in flight have ended."""
 
     version: VersionNumber
-    digest: Annotated[str, Field(max_length=71)]
+    revision: Annotated[str, Field(max_length=63, description="The label of its pods.")]
     since: Timestamp
 
 

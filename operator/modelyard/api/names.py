@@ -30,11 +30,14 @@ TRIAL_LABEL = f"{GROUP}/trial"
 DEPLOYMENT_LABEL = f"{GROUP}/deployment"
 MODEL_LABEL = f"{GROUP}/model"
 MODEL_VERSION_LABEL = f"{GROUP}/model-version"
+REVISION_LABEL = f"{GROUP}/revision"
+"""Names the content that a model pod serves, so that a Service can choose one among several."""
 
 RUN_ID_ANNOTATION = f"{GROUP}/run-id"
+MODEL_NAME_ANNOTATION = f"{GROUP}/model-name"
 MODEL_DIGEST_ANNOTATION = f"{GROUP}/model-digest"
 APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
-"""SHA-256 of the manifest that was applied last, so that an unchanged manifest costs no request."""
+"""Hash of the manifest that was applied last: tells a field that was taken out of it, which a comparison cannot see."""
 
 REPLACED_BECOMES_ANNOTATION = f"{GROUP}/replaced-becomes"
 """`<stage>=<version>:None` pairs, comma-separated: what `<version>` replaces in `<stage>` goes to None, not Archived.

@@ -1,0 +1,118 @@
+"""A work queue of object keys, with the semantics of client-go's.
+
+One key is never processed twice at the same time; a key added while it is being processed is processed once more
+afterwards; any number of additions before that count as one; a failure is tried again after a growing pause.
+Reference: https://pkg.go.dev/k8s.io/client-go/util/workqueue
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """Names one object."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return it as people write it."""
+        return f"{self.kind.lower()} {self.namespace}/{self.name}"
+
+
+Process = Callable[[Key], Awaitable[float | None]]
+"""Processes a key; returns after how many seconds to do it again, or None. An exception means: try again."""
+
+
+class WorkQueue:
+    """Keys waiting for a worker. To be used from one event loop."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._waiting: asyncio.Queue[Key] = asyncio.Queue()
+        self._queued: set[Key] = set()
+        self._active: set[Key] = set()
+        self._again: set[Key] = set()
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._failures: dict[Key, int] = {}
+        self._workers: list[asyncio.Task[None]] = []
+
+    def add(self, key: Key) -> None:
+        """Have `key` processed as soon as a worker is free."""
+        timer = self._timers.pop(key, None)
+        if timer:
+            timer.cancel()
+        if key in self._active:
+            self._again.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._waiting.put_nowait(key)
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Have `key` processed after a while, unless it is to be processed earlier anyway."""
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if timer:
+            if timer.when() <= loop.time() + seconds:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_later(seconds, self.add, key)
+
+    def forget(self, key: Key) -> None:
+        """Drop the timer and the failures of an object that is gone."""
+        self._failures.pop(key, None)
+        timer = self._timers.pop(key, None)
+        if timer:
+            timer.cancel()
+
+    def start(self, workers: int) -> None:
+        """Start that many workers."""
+        self._workers = [asyncio.create_task(self._work(), name=f"worker-{number}") for number in range(workers)]
+
+    async def stop(self) -> None:
+        """Stop the workers; what a worker is processing in a thread is left to end by itself."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for worker in self._workers:
+            worker.cancel()
+        for worker in self._workers:
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._waiting.get()
+            self._queued.discard(key)
+            self._active.add(key)
+            try:
+                await self._process_one(key)
+            finally:
+                self._active.discard(key)
+                if key in self._again:
+                    self._again.discard(key)
+                    self.add(key)
+
+    async def _process_one(self, key: Key) -> None:
+        try:
+            again_after = await self._process(key)
+        except Exception:
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            pause = min(FIRST_PAUSE_SECONDS * 2 ** (failures - 1), LONGEST_PAUSE_SECONDS)
+            log.exception("%s: failure %d in a row, trying again in %.1f s", key, failures, pause)
+            self.add_after(key, pause)
+            return
+        self._failures.pop(key, None)
+        if again_after is not None:
+            self.add_after(key, again_after)

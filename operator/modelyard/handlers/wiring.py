@@ -1,0 +1,112 @@
+"""Which kopf events wake which objects, and what processes them. Nothing is decided here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import kopf
+
+from modelyard.api import Experiment, ModelDeployment, RegisteredModel
+from modelyard.api.names import DEPLOYMENT_LABEL, EXPERIMENT_LABEL, GROUP, MANAGED_BY, VERSION
+from modelyard.cluster.client import Conflict
+from modelyard.handlers.queue import Key, WorkQueue
+from modelyard.reconcile.base import Reconciler
+
+log = logging.getLogger(__name__)
+
+WORKERS = 4
+CONFLICT_PAUSE_SECONDS = 0.2
+
+_OUR_KINDS = (Experiment, RegisteredModel, ModelDeployment)
+_CHILDREN: tuple[tuple[str, str, str, str, str], ...] = (
+    # group, version, plural, the label that names the owner, the owner's kind
+    ("batch", "v1", "jobs", EXPERIMENT_LABEL, Experiment.kind_name),
+    ("apps", "v1", "deployments", DEPLOYMENT_LABEL, ModelDeployment.kind_name),
+    ("", "v1", "pods", DEPLOYMENT_LABEL, ModelDeployment.kind_name),
+    ("", "v1", "services", DEPLOYMENT_LABEL, ModelDeployment.kind_name),
+    ("networking.k8s.io", "v1", "ingresses", DEPLOYMENT_LABEL, ModelDeployment.kind_name),
+)
+
+
+class Wiring:
+    """Turns events into keys, and keys into reconciles."""
+
+    def __init__(self, reconcilers: Mapping[str, Reconciler]) -> None:
+        self._reconcilers = reconcilers
+        self._queue = WorkQueue(self._process)
+        self._followers: dict[tuple[str, str], set[Key]] = defaultdict(set)
+        self._followed: dict[Key, tuple[str, str]] = {}
+        self._last_event = time.monotonic()
+
+    def register(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
+        """Register the handlers and say what is watched."""
+        for kind in _OUR_KINDS:
+            kopf.on.event(GROUP, VERSION, kind.plural, registry=registry, id=kind.plural)(
+                self._on_object(kind.kind_name)
+            )
+        for group, version, plural, label, kind_name in _CHILDREN:
+            # The API server filters, so that the other pods of a large cluster are never sent here.
+            settings.watching.label_selectors[group, version, plural] = f"{MANAGED_BY}=modelyard,{label}"
+            kopf.on.event(group, version, plural, registry=registry, id=plural)(self._on_child(label, kind_name))
+        kopf.on.startup(registry=registry)(self._start)
+        kopf.on.cleanup(registry=registry)(self._stop)
+        kopf.on.probe(registry=registry, id="seconds-since-event")(self._age)
+
+    async def _start(self, **_: Any) -> None:
+        self._queue.start(WORKERS)
+
+    async def _stop(self, **_: Any) -> None:
+        await self._queue.stop()
+
+    async def _age(self, **_: Any) -> float:
+        return round(time.monotonic() - self._last_event, 1)
+
+    def _on_object(self, kind: str) -> Any:
+        async def on_event(event: kopf.RawEvent, namespace: str | None, name: str | None, **_: Any) -> None:
+            self._last_event = time.monotonic()
+            key = Key(kind, namespace or "", name or "")
+            gone = event["type"] == "DELETED"
+            if kind == ModelDeployment.kind_name:
+                self._follow(key, None if gone else event["object"])
+            if gone:
+                self._queue.forget(key)
+            else:
+                self._queue.add(key)
+            if kind == RegisteredModel.kind_name:
+                for follower in self._followers.get((key.namespace, key.name), ()):
+                    self._queue.add(follower)
+
+        return on_event
+
+    def _on_child(self, label: str, kind: str) -> Any:
+        async def on_event(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:
+            self._last_event = time.monotonic()
+            if label in labels:
+                self._queue.add(Key(kind, namespace or "", labels[label]))
+
+        return on_event
+
+    def _follow(self, key: Key, body: Mapping[str, Any] | None) -> None:
+        """Remember which model a deployment serves, so that the model's events wake it."""
+        before = self._followed.pop(key, None)
+        if before is not None:
+            self._followers[before].discard(key)
+        model = (body or {}).get("spec", {}).get("model", {}).get("name")
+        if model:
+            followed = (key.namespace, RegisteredModel.object_name_of(model))
+            self._followed[key] = followed
+            self._followers[followed].add(key)
+
+    async def _process(self, key: Key) -> float | None:
+        try:
+            outcome = await asyncio.to_thread(self._reconcilers[key.kind], key.namespace, key.name)
+        except Conflict as conflict:
+            # Somebody wrote between our read and our write: no fault, read again.
+            log.info("%s: %s", key, conflict)
+            return CONFLICT_PAUSE_SECONDS
+        return outcome.requeue_after
