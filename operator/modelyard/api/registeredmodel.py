@@ -32,6 +32,14 @@ ASSIGNABLE = {"staging": Stage.STAGING, "production": Stage.PRODUCTION}
 """The keys of `spec.stages` and the stages that they name."""
 
 
+TAG_LIMIT = 64
+TAG_VALUE_LIMIT = 5000
+DESCRIPTION_LIMIT = 8192
+
+Tags = Annotated[dict[str, Annotated[str, Field(max_length=TAG_VALUE_LIMIT)]], Field(max_length=TAG_LIMIT)]
+_TAG_KEYS = ("self.all(key, size(key) >= 1 && size(key) <= 250)", "a tag's key has 1 to 250 characters")
+
+
 class RegisteredModelSpec(ApiModel):
     """What the users want of a model. The operator never writes it."""
 
@@ -55,7 +63,7 @@ class RegisteredModelSpec(ApiModel):
     description: (
         Annotated[
             str,
-            Field(max_length=8192, description="MLflow's description of the model."),
+            Field(max_length=DESCRIPTION_LIMIT, description="MLflow's description of the model."),
         ]
         | None
     ) = None
@@ -89,10 +97,14 @@ class RegisteredModelSpec(ApiModel):
             ),
         ),
     ] = Field(default_factory=dict)
+    tags: Annotated[
+        Tags,
+        Field(description="MLflow's tags of the model.", json_schema_extra=rules(_TAG_KEYS)),
+    ] = Field(default_factory=dict)
 
 
 class VersionStatus(StatusModel):
-    """One registered version. Its content never changes."""
+    """One registered version. Its content never changes; stage, description and tags may."""
 
     version: VersionNumber
     stage: Stage = Stage.NONE
@@ -118,8 +130,25 @@ class VersionStatus(StatusModel):
         ),
     ]
     run_id: Annotated[str, Field(max_length=64)] | None = None
+    run_link: Annotated[str, Field(max_length=2048)] | None = None
+    model_id: (
+        Annotated[str, Field(max_length=64, description="MLflow's logged model that the version came from.")] | None
+    ) = None
     flavors: Annotated[tuple[str, ...], Field(max_length=32)] = ()
     created_at: Timestamp
+    created_by: Annotated[str, Field(max_length=128, description="The field manager that registered it.")] = ""
+    updated_at: Annotated[Timestamp | None, Field(description="When its stage, description or tags changed last.")] = (
+        None
+    )
+    idempotency_key: (
+        Annotated[
+            str,
+            Field(max_length=253, description="Registering again under the same key gives this version again."),
+        ]
+        | None
+    ) = None
+    description: Annotated[str, Field(max_length=DESCRIPTION_LIMIT)] | None = None
+    tags: Tags = Field(default_factory=dict)
 
 
 class StageStatus(StatusModel):
@@ -136,7 +165,10 @@ class StageStatus(StatusModel):
 class TransitionStatus(StatusModel):
     """One change of a version's stage."""
 
-    sequence: Annotated[int, Field(ge=1)]
+    sequence: Annotated[
+        int,
+        Field(ge=1, description="The record it is part of: a version and the one it replaces move in one record."),
+    ]
     version: VersionNumber
     from_: Annotated[Stage, Field(alias="from")]
     to: Stage
