@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 _GIT_MANAGERS = "argocd-controller,argocd-application-controller,kustomize-controller,helm-controller,helm"
 
@@ -13,12 +14,9 @@ class SettingsError(Exception):
     """A variable is missing or has a value that cannot be used; the message names it."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Read once, at the start."""
-
-    tracking_uri: str
-    """MODELYARD_TRACKING_URI: the MLflow tracking server, http(s)://…, as the operator and trials reach it."""
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """What every part needs that keeps or reads records: the operator, the tracking server, the install-time job."""
 
     artifact_store: str
     """MODELYARD_ARTIFACT_STORE: s3://<bucket>[/<prefix>], the root of everything that Modelyard keeps."""
@@ -28,6 +26,54 @@ class Settings:
 
     s3_region: str
     """AWS_DEFAULT_REGION."""
+
+    git_managers: tuple[str, ...]
+    """MODELYARD_GIT_MANAGERS: field managers whose fields the MLflow client may not change."""
+
+    @property
+    def bucket(self) -> str:
+        """The bucket of the artifact store."""
+        return self.artifact_store.removeprefix("s3://").partition("/")[0]
+
+    @property
+    def prefix(self) -> str:
+        """The key prefix within the bucket, without slashes at its ends; may be empty."""
+        return self.artifact_store.removeprefix("s3://").partition("/")[2].strip("/")
+
+    @property
+    def artifacts_destination(self) -> str:
+        """Where the tracking server keeps artifacts: what `mlflow-artifacts:/` stands for."""
+        return f"{self.artifact_store.rstrip('/')}/artifacts"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read and check the variables. Raises `SettingsError`."""
+        return cls(**_store_fields(environment))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrySettings(StoreSettings):
+    """What the tracking server's registry store needs besides."""
+
+    transition_timeout: float
+    """MODELYARD_TRANSITION_TIMEOUT: how long the MLflow client's transition waits for the verdict, in seconds."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read and check the variables. Raises `SettingsError`."""
+        timeout = environment.get("MODELYARD_TRANSITION_TIMEOUT") or "30"
+        try:
+            return cls(**_store_fields(environment), transition_timeout=float(timeout))
+        except ValueError as error:
+            raise SettingsError(f"MODELYARD_TRANSITION_TIMEOUT must be a number of seconds, not {timeout!r}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(StoreSettings):
+    """Read once, at the start."""
+
+    tracking_uri: str
+    """MODELYARD_TRACKING_URI: the MLflow tracking server, http(s)://…, as the operator and trials reach it."""
 
     reader_access_key: str | None
     """MODELYARD_READER_ACCESS_KEY_ID: read-only, for model pods; None where namespaces bring their own Secret."""
@@ -50,35 +96,12 @@ class Settings:
     watch_namespaces: tuple[str, ...]
     """MODELYARD_WATCH_NAMESPACES: comma-separated; empty for the whole cluster."""
 
-    git_managers: tuple[str, ...]
-    """MODELYARD_GIT_MANAGERS: field managers whose fields the MLflow client may not change."""
-
-    @property
-    def bucket(self) -> str:
-        """The bucket of the artifact store."""
-        return self.artifact_store.removeprefix("s3://").partition("/")[0]
-
-    @property
-    def prefix(self) -> str:
-        """The key prefix within the bucket, without slashes at its ends; may be empty."""
-        return self.artifact_store.removeprefix("s3://").partition("/")[2].strip("/")
-
-    @property
-    def artifacts_destination(self) -> str:
-        """Where the tracking server keeps artifacts: what `mlflow-artifacts:/` stands for."""
-        return f"{self.artifact_store.rstrip('/')}/artifacts"
-
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read and check the variables. Raises `SettingsError`."""
-        store = _required(environment, "MODELYARD_ARTIFACT_STORE")
-        if not store.startswith("s3://") or not store.removeprefix("s3://").strip("/"):
-            raise SettingsError(f"MODELYARD_ARTIFACT_STORE must be s3://<bucket>[/<prefix>], not {store!r}")
         return cls(
+            **_store_fields(environment),
             tracking_uri=_required(environment, "MODELYARD_TRACKING_URI").rstrip("/"),
-            artifact_store=store,
-            s3_endpoint=environment.get("MODELYARD_S3_ENDPOINT") or None,
-            s3_region=environment.get("AWS_DEFAULT_REGION") or "us-east-1",
             reader_access_key=environment.get("MODELYARD_READER_ACCESS_KEY_ID") or None,
             reader_secret_key=environment.get("MODELYARD_READER_SECRET_ACCESS_KEY") or None,
             serving_image=_required(environment, "MODELYARD_SERVING_IMAGE"),
@@ -86,8 +109,19 @@ class Settings:
             operator_image=_required(environment, "MODELYARD_OPERATOR_IMAGE"),
             image_pull_policy=environment.get("MODELYARD_IMAGE_PULL_POLICY") or "IfNotPresent",
             watch_namespaces=_split(environment.get("MODELYARD_WATCH_NAMESPACES", "")),
-            git_managers=_split(environment.get("MODELYARD_GIT_MANAGERS", _GIT_MANAGERS)),
         )
+
+
+def _store_fields(environment: Mapping[str, str]) -> dict[str, Any]:
+    store = _required(environment, "MODELYARD_ARTIFACT_STORE")
+    if not store.startswith("s3://") or not store.removeprefix("s3://").strip("/"):
+        raise SettingsError(f"MODELYARD_ARTIFACT_STORE must be s3://<bucket>[/<prefix>], not {store!r}")
+    return {
+        "artifact_store": store,
+        "s3_endpoint": environment.get("MODELYARD_S3_ENDPOINT") or None,
+        "s3_region": environment.get("AWS_DEFAULT_REGION") or "us-east-1",
+        "git_managers": _split(environment.get("MODELYARD_GIT_MANAGERS", _GIT_MANAGERS)),
+    }
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:
