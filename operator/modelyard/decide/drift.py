@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from typing import Any
 
 from modelyard.api.names import APPLIED_HASH_ANNOTATION
@@ -27,6 +28,7 @@ _SUFFIXES = {
     "Pi": Decimal(2) ** 50,
     "Ei": Decimal(2) ** 60,
 }
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]*)")
 _QUANTITY_MAPS = ("requests", "limits")
 
 
@@ -72,8 +74,7 @@ def parse_quantity(text: str) -> Decimal:
 
     Format: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
     """
-    number = text.rstrip("mkMGTPEi")
-    try:
-        return Decimal(number) * _SUFFIXES[text[len(number) :]]
-    except (InvalidOperation, KeyError) as error:
-        raise ValueError(f"{text!r} is not a quantity") from error
+    match = _QUANTITY.fullmatch(text)
+    if match is None or match[2] not in _SUFFIXES:
+        raise ValueError(f"{text!r} is not a quantity")
+    return Decimal(match[1]) * _SUFFIXES[match[2]]

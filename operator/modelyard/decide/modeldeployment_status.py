@@ -57,7 +57,7 @@ def status(deployment: ModelDeployment, seen: Observation, now: datetime) -> Mod
     generation = deployment.metadata.generation
     return ModelDeploymentStatus(
         observed_generation=generation,
-        phase=_phase(ready, serving),
+        phase=_phase(ready, served),
         served=_deployed(served, before.served, now) if served else None,
         candidate=_candidate(seen, before.candidate, now),
         draining=_draining(seen),
@@ -123,12 +123,12 @@ def _serving(served: Rollout | None) -> Verdict:
     return Verdict(ConditionType.SERVING, ConditionStatus.FALSE, reason, text)
 
 
-def _phase(ready: Verdict, serving: Verdict) -> Phase:
+def _phase(ready: Verdict, served: Rollout | None) -> Phase:
     if ready.status == ConditionStatus.TRUE:
         return Phase.SERVING
     if ready.reason in (Reason.ROLLING_OUT, Reason.TOO_FEW_READY_PODS):
         return Phase.PROGRESSING
-    if serving.status != ConditionStatus.TRUE and ready.reason not in _STALLED:
+    if served is None and ready.reason not in _STALLED:
         return Phase.PENDING
     return Phase.DEGRADED
 
