@@ -1,1 +1,9 @@
-"""Serves one registered MLflow model over MLflow's scoring protocol."""
+"""Serves one registered MLflow model over MLflow's scoring protocol.
+
+The package stands alone: it imports neither MLflow nor the operator. Layers, outermost first:
+
+    __main__ → server → app, startup → model → protocol, flavors → schema → errors
+
+`startup` brings the model in (`artifacts`, `digest`, `mlmodel`, `flavors`), `app` answers HTTP, `server` owns the
+process: signals, draining and the exit code.
+"""

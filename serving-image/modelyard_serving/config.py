@@ -1,0 +1,131 @@
+"""What the environment says, read once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from modelyard_serving.errors import Reason, StartupError
+
+N = TypeVar("N", int, float)
+TERMINATION_LOG = "/dev/termination-log"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_S3_URI = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]+)/+(?P<prefix>.*[^/])/*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The immutable artifact directory of one model version in S3."""
+
+    bucket: str
+    prefix: str
+    """Key prefix without leading or trailing slash; the MLmodel file is at `<prefix>/MLmodel`."""
+
+    def __str__(self) -> str:
+        """The S3 URI."""
+        return f"s3://{self.bucket}/{self.prefix}"
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of one server process; each field names the variable it comes from."""
+
+    model_name: str
+    """`MODELYARD_MODEL_NAME`, required."""
+    model_version: str
+    """`MODELYARD_MODEL_VERSION`, required."""
+    source: Source
+    """`MODELYARD_MODEL_SOURCE`, required: `s3://bucket/prefix`."""
+    digest: str
+    """`MODELYARD_MODEL_DIGEST`, required: `sha256:` and 64 lower-case hex digits."""
+    model_uri: str
+    """`MLFLOW_MODEL_URI`, e.g. `models:/churn/3`; only reported."""
+    model_dir: Path = Path("/tmp/model")  # noqa: S108 - the one writable directory of a pod whose root is read-only
+    """`MODELYARD_MODEL_DIR`: the model is kept in a directory below it, named by the digest."""
+    host: str = "0.0.0.0"  # noqa: S104 - the pod's address is not known beforehand
+    """`MODELYARD_HOST`."""
+    port: int = 8080
+    """`MODELYARD_PORT`."""
+    threads: int = 4
+    """`MODELYARD_THREADS`: how many predictions may run at a time."""
+    max_body_bytes: int = 64 * 1024 * 1024
+    """`MODELYARD_MAX_BODY_BYTES`: a larger request is refused with 413."""
+    drain_seconds: float = 5.0
+    """`MODELYARD_DRAIN_SECONDS`: after SIGTERM, how long new requests are still answered."""
+    shutdown_seconds: int = 20
+    """`MODELYARD_SHUTDOWN_SECONDS`: after draining, how long requests in flight may take to end."""
+    keep_alive_seconds: int = 75
+    """`MODELYARD_KEEP_ALIVE_SECONDS`: an idle connection is kept this long, longer than proxies keep theirs, so that
+    it is the proxy that closes it and never the server under a request on its way."""
+    s3_endpoint: str | None = field(default=None)
+    """`MLFLOW_S3_ENDPOINT_URL`, unless boto3 finds its own `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`."""
+    termination_log: Path = Path(TERMINATION_LOG)
+    """`MODELYARD_TERMINATION_LOG`."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Config:
+        """Raises StartupError(ConfigInvalid) naming the first variable that is missing or malformed."""
+        name = _required(env, "MODELYARD_MODEL_NAME")
+        version = _required(env, "MODELYARD_MODEL_VERSION")
+        own_endpoint = env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL")
+        return cls(
+            model_name=name,
+            model_version=version,
+            source=_source(_required(env, "MODELYARD_MODEL_SOURCE")),
+            digest=_digest(_required(env, "MODELYARD_MODEL_DIGEST")),
+            model_uri=env.get("MLFLOW_MODEL_URI") or f"models:/{name}/{version}",
+            model_dir=Path(env.get("MODELYARD_MODEL_DIR") or cls.model_dir),
+            host=env.get("MODELYARD_HOST") or cls.host,
+            port=_number(env, "MODELYARD_PORT", int, cls.port, low=1, high=65535),
+            threads=_number(env, "MODELYARD_THREADS", int, cls.threads, low=1, high=256),
+            max_body_bytes=_number(env, "MODELYARD_MAX_BODY_BYTES", int, cls.max_body_bytes, low=1, high=2**40),
+            drain_seconds=_number(env, "MODELYARD_DRAIN_SECONDS", float, cls.drain_seconds, low=0, high=3600),
+            shutdown_seconds=_number(env, "MODELYARD_SHUTDOWN_SECONDS", int, cls.shutdown_seconds, low=0, high=3600),
+            keep_alive_seconds=_number(
+                env, "MODELYARD_KEEP_ALIVE_SECONDS", int, cls.keep_alive_seconds, low=1, high=3600
+            ),
+            s3_endpoint=None if own_endpoint else env.get("MLFLOW_S3_ENDPOINT_URL") or None,
+            termination_log=termination_log(env),
+        )
+
+
+def termination_log(env: Mapping[str, str]) -> Path:
+    """Where the reason of a failed start goes; known even when the rest of the configuration is broken."""
+    return Path(env.get("MODELYARD_TERMINATION_LOG") or TERMINATION_LOG)
+
+
+def _invalid(name: str, problem: str) -> StartupError:
+    return StartupError(Reason.CONFIG_INVALID, f"{name} {problem}")
+
+
+def _required(env: Mapping[str, str], name: str) -> str:
+    if not (value := env.get(name)):
+        raise _invalid(name, "is not set")
+    return value
+
+
+def _source(value: str) -> Source:
+    if not (match := _S3_URI.fullmatch(value)):
+        raise _invalid("MODELYARD_MODEL_SOURCE", f"must be s3://bucket/prefix, not {value!r}")
+    return Source(bucket=match["bucket"], prefix=match["prefix"])
+
+
+def _digest(value: str) -> str:
+    if not _DIGEST.fullmatch(value):
+        raise _invalid("MODELYARD_MODEL_DIGEST", f"must be sha256: and 64 hex digits, not {value!r}")
+    return value
+
+
+def _number(env: Mapping[str, str], name: str, parse: Callable[[str], N], default: N, *, low: float, high: float) -> N:
+    if not (text := env.get(name)):
+        return default
+    try:
+        value = parse(text)
+    except ValueError:
+        raise _invalid(name, f"must be a number, not {text!r}") from None
+    if not low <= value <= high:
+        raise _invalid(name, f"must be between {low:g} and {high:g}, not {text}")
+    return value

@@ -1,0 +1,76 @@
+"""The two ways to fail: at start-up, told to Kubernetes, and in a request, told to the client."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why the server cannot start: the word before the colon in the pod's termination message."""
+
+    CONFIG_INVALID = "ConfigInvalid"
+    """An environment variable is missing or malformed; the message names it."""
+    ARTIFACT_NOT_FOUND = "ArtifactNotFound"
+    """The bucket does not exist, or nothing lies below the prefix."""
+    ARTIFACT_ACCESS_DENIED = "ArtifactAccessDenied"
+    """The store refuses the credentials, or there are none."""
+    ARTIFACT_STORE_UNREACHABLE = "ArtifactStoreUnreachable"
+    """The store does not answer, answers too late, or answers with a server error."""
+    DIGEST_MISMATCH = "DigestMismatch"
+    """The files are not those that were registered; the message gives both digests."""
+    MODEL_INVALID = "ModelInvalid"
+    """No MLmodel file, or one that cannot be understood."""
+    UNSUPPORTED_FLAVOR = "UnsupportedFlavor"
+    """None of the model's flavors can be served; the message lists both sides."""
+    MISSING_DEPENDENCY = "MissingDependency"
+    """The model needs a Python module that this image does not hold; the message names it."""
+    LOAD_FAILED = "LoadFailed"
+    """Anything else that goes wrong between the downloaded files and a model that can predict."""
+
+
+class StartupError(Exception):
+    """The server cannot become ready, now or by waiting."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+    @property
+    def line(self) -> str:
+        """`REASON: message` on one line, short enough for a termination message (4096 bytes)."""
+        return " ".join(str(self).split())[:1500]
+
+
+class ErrorCode(StrEnum):
+    """The error codes of MLflow's REST dialect that this server uses."""
+
+    BAD_REQUEST = "BAD_REQUEST"
+    INVALID_PARAMETER_VALUE = "INVALID_PARAMETER_VALUE"
+    ENDPOINT_NOT_FOUND = "ENDPOINT_NOT_FOUND"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+    TEMPORARILY_UNAVAILABLE = "TEMPORARILY_UNAVAILABLE"
+
+
+class RequestError(Exception):
+    """A request that is answered with an error, in MLflow's dialect."""
+
+    def __init__(self, message: str, code: ErrorCode = ErrorCode.BAD_REQUEST, status: int = 400) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.status = status
+
+    def body(self) -> bytes:
+        """`{"error_code": …, "message": …}` as UTF-8 JSON."""
+        return json.dumps({"error_code": self.code, "message": self.message}).encode()
+
+
+def invalid_input(message: str) -> RequestError:
+    """The payload cannot be read as data: 400 BAD_REQUEST, with the prefix MLflow gives such messages."""
+    return RequestError(f"Invalid input. {message}")
+
+
+class SchemaError(Exception):
+    """Data that was read does not satisfy the model's signature; the caller says which data and which schema."""

@@ -1,0 +1,60 @@
+"""A loaded model: one request's bytes in, its answer's bytes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard_serving import logs
+from modelyard_serving.errors import ErrorCode, RequestError
+from modelyard_serving.flavors import Predict
+from modelyard_serving.mlmodel import MLmodel
+from modelyard_serving.protocol.encode import encode
+from modelyard_serving.protocol.media import Media, media_of
+from modelyard_serving.protocol.parse import Payload, decode_json, parse_csv, parse_json
+from modelyard_serving.schema.enforce import enforce
+from modelyard_serving.schema.params import enforce_params
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is ready to predict; safe to use from several threads."""
+
+    mlmodel: MLmodel
+    flavor: str
+    predict: Predict
+
+    def answer(self, body: bytes, content_type: str | None) -> bytes:
+        """The JSON answer to the body of a POST to /invocations. Raises RequestError."""
+        payload = self._parse(body, media_of(content_type))
+        try:
+            data = enforce(payload.data, self.mlmodel.inputs)
+            enforce_params(payload.params, self.mlmodel.params)
+        except RequestError as error:
+            message = f"Failed to predict data '{payload.data}'. \nError: {error.message}"
+            raise RequestError(message, error.code) from error
+        return self._encode(self._predict(data))
+
+    def _parse(self, body: bytes, media: Media) -> Payload:
+        if media is Media.CSV:
+            return parse_csv(body, self.mlmodel.inputs)
+        return parse_json(decode_json(body), self.mlmodel.inputs)
+
+    def _predict(self, data: Any) -> Any:
+        """What scikit-learn refuses is the request's fault, as MLflow sees it: 400."""
+        try:
+            return self.predict(data)
+        except Exception as error:
+            logs.warn_once("predict_failed", error=repr(error)[:500])
+            raise RequestError(
+                "Encountered an unexpected error while evaluating the model. Verify that the serialized input Dataframe"
+                f" is compatible with the model for inference. Error: {error!r}"
+            ) from error
+
+    @staticmethod
+    def _encode(predictions: Any) -> bytes:
+        try:
+            return encode(predictions)
+        except (TypeError, ValueError) as error:
+            logs.warn_once("predictions_not_json", error=repr(error)[:500])
+            raise RequestError(f"The predictions are no JSON: {error}", ErrorCode.INTERNAL_ERROR, 500) from error

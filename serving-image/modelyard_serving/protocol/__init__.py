@@ -1,0 +1,1 @@
+"""MLflow's scoring protocol: bytes to data, predictions to bytes."""

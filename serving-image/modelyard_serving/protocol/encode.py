@@ -1,0 +1,44 @@
+"""Writes predictions: `{"predictions": …}`."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def encode(predictions: Any) -> bytes:
+    """UTF-8 JSON; arrays as nested lists, DataFrames and Series as lists of records.
+
+    A prediction that is not a number is written as NaN, as MLflow writes it (JSON itself knows no such number).
+    Raises TypeError or ValueError for what JSON cannot hold.
+    """
+    return json.dumps({"predictions": _plain(predictions)}, default=_encode_special).encode()
+
+
+def _plain(predictions: Any) -> Any:
+    if isinstance(predictions, np.ndarray):
+        return predictions.tolist()
+    if isinstance(predictions, pd.Series):
+        predictions = predictions.to_frame()
+    if isinstance(predictions, pd.DataFrame):
+        return predictions.to_dict(orient="records")
+    return predictions
+
+
+def _encode_special(value: Any) -> Any:
+    if isinstance(value, np.datetime64):
+        return np.datetime_as_string(value)
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, bytes | bytearray):
+        return base64.encodebytes(value).decode("ascii")
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    raise TypeError(f"a prediction of type {type(value).__name__} cannot be written as JSON")

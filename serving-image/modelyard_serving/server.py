@@ -1,0 +1,129 @@
+"""The process: loading beside serving, signals, draining, the exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from types import FrameType
+
+import uvicorn
+
+from modelyard_serving import logs, startup
+from modelyard_serving.app import create_app
+from modelyard_serving.config import Config, termination_log
+from modelyard_serving.errors import Reason, StartupError
+from modelyard_serving.state import Phase, State
+
+
+class DrainingServer(uvicorn.Server):
+    """On SIGTERM: unhealthy at once, answering for `drain_seconds`, then uvicorn's own graceful shutdown.
+
+    Kubernetes takes a terminating pod out of its endpoints while the pod is already ending; until every proxy knows,
+    requests keep coming, and refusing them would show to users. A second signal, or SIGINT, ends without draining.
+    """
+
+    def __init__(self, config: uvicorn.Config, state: State) -> None:
+        super().__init__(config)
+        self._state = state
+        self._drain_until: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The handler of SIGTERM and SIGINT.
+
+        The signal is not recorded as uvicorn would do, which then dies by it: an orderly end has the exit code 0.
+        """
+        del frame
+        if sig == signal.SIGTERM and self._state.phase is Phase.READY:
+            self._state.phase = Phase.DRAINING
+            self._drain_until = time.monotonic() + self._state.config.drain_seconds
+            logs.event("draining", seconds=self._state.config.drain_seconds)
+        else:
+            self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn's clock, ten times a second."""
+        drained = self._drain_until is not None and time.monotonic() >= self._drain_until
+        if drained or self._state.phase is Phase.FAILED:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def main(env: Mapping[str, str]) -> int:
+    """Serve until told to end. The exit code: 0 after a signal, 1 if the server could not start."""
+    logs.configure()
+    try:
+        config = Config.from_env(env)
+        listener = _listen(config)
+    except StartupError as error:
+        startup.report(error, termination_log(env))
+        return 1
+    logs.event(
+        "starting",
+        model=config.model_name,
+        version=config.model_version,
+        uri=config.model_uri,
+        source=str(config.source),
+        digest=config.digest,
+        port=config.port,
+    )
+    state = State(config)
+    server = DrainingServer(_uvicorn_config(config, state), state)
+    # A daemon: a download that hangs must not outlive the signal to end.
+    loader = threading.Thread(target=_load, args=(state,), name="loader", daemon=True)
+    loader.start()
+    server.run(sockets=[listener])
+    return _end(state, loader)
+
+
+def _listen(config: Config) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        return socket.create_server((config.host, config.port), family=family, backlog=2048)
+    except OSError as error:
+        address = f"{config.host} port {config.port}"
+        raise StartupError(
+            Reason.CONFIG_INVALID, f"MODELYARD_HOST, MODELYARD_PORT: cannot listen on {address}: {error}"
+        ) from error
+
+
+def _load(state: State) -> None:
+    start = time.monotonic()
+    try:
+        state.ready(startup.bring_up(state.config))
+    except StartupError as error:
+        state.failed(error)
+        return
+    logs.event("ready", seconds=round(time.monotonic() - start, 3))
+
+
+def _end(state: State, loader: threading.Thread) -> int:
+    if state.failure:
+        startup.report(state.failure, state.config.termination_log)
+        return 1
+    logs.event("stopped")
+    if loader.is_alive():
+        # Its download threads would be waited for at a normal exit.
+        sys.stdout.flush()
+        os._exit(0)
+    return 0
+
+
+def _uvicorn_config(config: Config, state: State) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(state),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=config.keep_alive_seconds,
+        timeout_graceful_shutdown=config.shutdown_seconds,
+    )

@@ -1,0 +1,61 @@
+"""From the environment to a model in memory."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from pathlib import Path
+
+from modelyard_serving import artifacts, flavors, logs, mlmodel
+from modelyard_serving.config import Config
+from modelyard_serving.errors import Reason, StartupError
+from modelyard_serving.model import Model
+
+
+def bring_up(config: Config) -> Model:
+    """Download, verify, load. Raises StartupError, whatever goes wrong."""
+    try:
+        return _bring_up(config)
+    except StartupError:
+        raise
+    except Exception as error:
+        raise StartupError(Reason.LOAD_FAILED, f"{type(error).__name__}: {error}") from error
+
+
+def _bring_up(config: Config) -> Model:
+    start = time.monotonic()
+    client = artifacts.s3_client(config.s3_endpoint)
+    fetched = artifacts.fetch(client, config.source, config.digest, config.model_dir)
+    verified = time.monotonic()
+    model = load(fetched.path)
+    # What has been made until now lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    logs.event(
+        "loaded",
+        flavor=model.flavor,
+        files=fetched.files,
+        bytes=fetched.bytes,
+        reused=fetched.reused,
+        fetch_seconds=round(verified - start, 3),
+        load_seconds=round(time.monotonic() - verified, 3),
+    )
+    return model
+
+
+def load(directory: Path) -> Model:
+    """The model in a directory whose digest has been verified. Raises StartupError."""
+    description = mlmodel.read(directory)
+    flavor, loader = flavors.choose(description)
+    return Model(description, flavor, loader(directory, description))
+
+
+def report(error: StartupError, termination_log: Path) -> None:
+    """One line to standard error and to the file that Kubernetes shows as the container's termination message."""
+    print(error.line, file=sys.stderr, flush=True)
+    try:
+        # Kubernetes makes the file; elsewhere it need not exist.
+        termination_log.write_text(error.line + "\n")
+    except OSError as problem:
+        logs.warning("termination_log_not_written", error=str(problem))
