@@ -1,0 +1,260 @@
+"""Every rule of the CRDs, on a real API server: what it accepts, and what it refuses in which words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Server
+
+Json = dict[str, Any]
+
+
+def merged(base: Json, change: Json) -> Json:
+    """Return `base` with `change` merged into it; None removes a key."""
+    result = dict(base)
+    for key, value in change.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+BASES: dict[str, Json] = {
+    "Experiment": {
+        "project": {"configMap": {"name": "churn"}},
+        "entryPoint": "train",
+        "objective": {"metric": "f1_score"},
+    },
+    "RegisteredModel": {},
+    "ModelDeployment": {"model": {"name": "churn", "stage": "Production"}, "rest": {}},
+}
+GIT = {"project": {"configMap": None, "git": {"url": "https://git.example/churn.git"}}}
+
+
+def case(kind: str, change: Json, refusal: str = "", *, name: str = "x", id: str) -> Any:  # noqa: A002
+    return pytest.param(kind, change, refusal, name, id=f"{kind}: {id}")
+
+
+EXPERIMENTS = [
+    case("Experiment", {}, id="a ConfigMap project"),
+    case("Experiment", GIT, id="a git project"),
+    case("Experiment", {"project": None}, "spec.project: Required value", id="no project"),
+    case(
+        "Experiment",
+        {"project": {"git": {"url": "https://git.example/x.git"}}},
+        "exactly one of spec.project.git and spec.project.configMap must be set",
+        id="two sources",
+    ),
+    case(
+        "Experiment",
+        {"project": {"configMap": None}},
+        "exactly one of spec.project.git and spec.project.configMap must be set",
+        id="no source",
+    ),
+    case(
+        "Experiment",
+        merged(GIT, {"project": {"git": {"url": "https://me:secret@git.example/x.git"}}}),
+        "spec.project.git.url in body should match",
+        id="a password in the URL",
+    ),
+    case(
+        "Experiment",
+        merged(GIT, {"project": {"git": {"url": "ssh://git.example/x.git"}}}),
+        "spec.project.git.url in body should match",
+        id="a protocol that is not spoken",
+    ),
+    case("Experiment", merged(GIT, {"project": {"git": {"path": "models/churn"}}}), id="a subdirectory"),
+    case(
+        "Experiment",
+        merged(GIT, {"project": {"git": {"path": "../churn"}}}),
+        "spec.project.git.path must stay inside the repository",
+        id="a directory outside of the repository",
+    ),
+    case(
+        "Experiment",
+        merged(GIT, {"project": {"git": {"path": "/etc"}}}),
+        "spec.project.git.path must stay inside the repository",
+        id="an absolute directory",
+    ),
+    case("Experiment", {"parameters": {"depth": "3"}}, id="a parameter"),
+    case("Experiment", {"parameters": {"depth": 3}}, "must be of type string", id="a parameter that is no string"),
+    case(
+        "Experiment",
+        {"parameters": {"depth": "3"}, "sweep": {"parameters": {"rate": {"values": ["1", "2"]}}}},
+        id="a sweep beside a parameter",
+    ),
+    case(
+        "Experiment",
+        {"parameters": {"depth": "3"}, "sweep": {"parameters": {"depth": {"values": ["1"]}}}},
+        "a parameter is either in spec.parameters or in spec.sweep.parameters, not in both",
+        id="a parameter twice",
+    ),
+    case(
+        "Experiment",
+        {"sweep": {"parameters": {"depth": {"values": []}}}},
+        "should have at least 1 items",
+        id="a sweep over nothing",
+    ),
+    case("Experiment", {"sweep": {"parameters": {}}}, "should have at least 1 properties", id="an empty sweep"),
+    case(
+        "Experiment",
+        {"sweep": {"algorithm": "Random", "parameters": {"depth": {"values": ["1"]}}}},
+        'Unsupported value: "Random"',
+        id="an algorithm that does not exist",
+    ),
+    case(
+        "Experiment",
+        {"sweep": {"parallelism": 0, "parameters": {"depth": {"values": ["1"]}}}},
+        "should be greater than or equal to 1",
+        id="no parallelism",
+    ),
+    case("Experiment", {"objective": {"goal": "Minimize"}}, id="a goal"),
+    case("Experiment", {"objective": {"goal": "Best"}}, 'Unsupported value: "Best"', id="a goal that does not exist"),
+    case("Experiment", {"register": {"model": "churn"}}, id="registration"),
+    case(
+        "Experiment",
+        {"register": {"model": "churn"}, "objective": None},
+        "spec.register needs spec.objective",
+        id="registration of no best run",
+    ),
+    case(
+        "Experiment",
+        {"register": {"model": "churn", "when": [{"metric": "f1", "min": "0.5", "max": "1"}]}},
+        id="bounds",
+    ),
+    case(
+        "Experiment",
+        {"register": {"model": "churn", "when": [{"metric": "f1"}]}},
+        "a bound needs min or max",
+        id="a bound without a number",
+    ),
+    case(
+        "Experiment",
+        {"register": {"model": "churn", "when": [{"metric": "f1", "min": "high"}]}},
+        "spec.register.when[0].min in body should match",
+        id="a bound that is no number",
+    ),
+    case(
+        "Experiment",
+        {"register": {"model": "churn", "when": [{"metric": "f1", "min": 0.5}]}},
+        "must be of type string",
+        id="a float",
+    ),
+    case("Experiment", {"template": {"resources": {"limits": {"memory": "1Gi"}}}}, id="a quantity"),
+    case(
+        "Experiment",
+        {"template": {"resources": {"limits": {"memory": "1 GB"}}}},
+        "spec.template.resources.limits.memory in body should match",
+        id="no quantity",
+    ),
+    case("Experiment", {"template": {"env": [{"name": "A-B.c_1", "value": "x"}]}}, id="an environment variable"),
+    case(
+        "Experiment",
+        {"template": {"env": [{"name": "1A"}]}},
+        "spec.template.env[0].name in body should match",
+        id="no environment variable",
+    ),
+    case("Experiment", {}, id="the longest name", name="x" * 52),
+    case("Experiment", {}, "metadata.name takes at most 52 characters", id="a name too long", name="x" * 53),
+    case("Experiment", {"schedul": "daily"}, 'unknown field "spec.schedul"', id="a field that does not exist"),
+]
+
+REGISTERED_MODELS = [
+    case("RegisteredModel", {}, id="nothing but a name"),
+    case("RegisteredModel", {"name": "Churn Model (EU)"}, id="any MLflow name"),
+    case("RegisteredModel", {"name": ""}, "should be at least 1 chars long", id="an empty MLflow name"),
+    case("RegisteredModel", {"stages": {"staging": 4, "production": 3}}, id="both stages"),
+    case(
+        "RegisteredModel",
+        {"stages": {"prod": 3}},
+        "unknown stage: spec.stages takes staging and production",
+        id="an unknown stage",
+    ),
+    case(
+        "RegisteredModel",
+        {"stages": {"Production": 3}},
+        "unknown stage: spec.stages takes staging and production",
+        id="a stage in MLflow's capitals",
+    ),
+    case("RegisteredModel", {"stages": {"production": 0}}, "greater than or equal to 1", id="version 0"),
+    case(
+        "RegisteredModel", {"stages": {"production": "3"}}, "must be of type integer", id="a version that is a string"
+    ),
+    case("RegisteredModel", {"aliases": {"champion": 3}}, id="an alias"),
+    case("RegisteredModel", {"aliases": {"the best": 3}}, "an alias is 1 to 63 letters", id="an alias with a space"),
+    case("RegisteredModel", {"aliases": {"latest": 3}}, "must not be 'latest'", id="an alias that MLflow reserves"),
+    case("RegisteredModel", {"aliases": {"v3": 3}}, "look like a version", id="an alias that looks like a version"),
+    case("RegisteredModel", {}, "metadata.name takes at most 52 characters", id="a name too long", name="x" * 53),
+]
+
+MODEL_DEPLOYMENTS = [
+    case("ModelDeployment", {}, id="a stage"),
+    case("ModelDeployment", {"model": {"stage": None, "version": 3}}, id="a version"),
+    case(
+        "ModelDeployment",
+        {"model": {"version": 3}},
+        "exactly one of spec.model.stage and spec.model.version must be set",
+        id="a stage and a version",
+    ),
+    case(
+        "ModelDeployment",
+        {"model": {"stage": None}},
+        "exactly one of spec.model.stage and spec.model.version must be set",
+        id="neither",
+    ),
+    case(
+        "ModelDeployment",
+        {"model": {"stage": "Archived"}},
+        'Unsupported value: "Archived"',
+        id="a stage not served from",
+    ),
+    case("ModelDeployment", {"rest": None}, "spec.rest: Required value", id="no target"),
+    case("ModelDeployment", {"rest": {"replicas": 0}}, id="scaled to zero"),
+    case("ModelDeployment", {"rest": {"replicas": -1}}, "greater than or equal to 0", id="fewer than no replicas"),
+    case("ModelDeployment", {"rest": {"replicas": 1001}}, "less than or equal to 1000", id="too many replicas"),
+    case("ModelDeployment", {"rest": {"ingress": {"host": "churn.example.com"}}}, id="an ingress"),
+    case("ModelDeployment", {"rest": {"ingress": {"host": "*.example.com"}}}, id="a wildcard host"),
+    case(
+        "ModelDeployment",
+        {"rest": {"ingress": {"host": "http://churn"}}},
+        "spec.rest.ingress.host in body should match",
+        id="a host that is a URL",
+    ),
+    case("ModelDeployment", {"rest": {"ingress": {}}}, "spec.rest.ingress.host: Required value", id="no host"),
+    case("ModelDeployment", {"rest": {"resources": {"requests": {"cpu": "500m"}}}}, id="a quantity"),
+    case(
+        "ModelDeployment",
+        {"rest": {"resources": {"requests": {"cpu": "half"}}}},
+        "spec.rest.resources.requests.cpu in body should match",
+        id="no quantity",
+    ),
+    case("ModelDeployment", {}, "metadata.name takes at most 52 characters", id="a name too long", name="x" * 53),
+]
+
+
+@pytest.mark.parametrize(("kind", "change", "refusal", "name"), [*EXPERIMENTS, *REGISTERED_MODELS, *MODEL_DEPLOYMENTS])
+def test_rule(server: Server, kind: str, change: Json, refusal: str, name: str) -> None:
+    verdict = server.verdict({"kind": kind, "metadata": {"name": name}, "spec": merged(BASES[kind], change)})
+    if refusal:
+        assert refusal in verdict
+    else:
+        assert verdict == ""
+
+
+@pytest.mark.parametrize(
+    ("patch", "refusal"),
+    [
+        pytest.param({"spec": {"stages": {"production": 1}}}, "", id="a promotion"),
+        pytest.param({"spec": {"stages": {"prod": 1}}}, "unknown stage", id="a promotion to an unknown stage"),
+        pytest.param({"spec": {"name": "Other"}}, "spec.name cannot be changed", id="another MLflow name"),
+    ],
+)
+def test_a_change_of_a_model(server: Server, patch: Json, refusal: str) -> None:
+    server.create({"kind": "RegisteredModel", "metadata": {"name": "changed"}, "spec": {"name": "Churn"}})
+    verdict = server.change("registeredmodel", "changed", patch)
+    assert (refusal in verdict) if refusal else verdict == ""
