@@ -15,6 +15,19 @@ def socket() -> Path:
     return state_dir() / "run" / "containerd.sock"
 
 
+def responds() -> bool:
+    """Tell whether containerd answers at its socket."""
+    try:
+        return bool(socket().exists() and _ctr("--connect-timeout", "1s", "version"))
+    except RuntimeError:
+        return False
+
+
+def volatile_dir() -> Path:
+    """Return the directory of what containerd knows of running containers; a reboot of the machine outdates it."""
+    return state_dir() / "run" / "containerd"
+
+
 def load_image(archive: Path) -> None:
     """Import the images of a `docker-archive` tar into the cluster, under the names that the archive carries.
 
