@@ -1,0 +1,1 @@
+"""Versions, stages and their records; the MLflow store plugin. One module writes them, whoever asks."""
