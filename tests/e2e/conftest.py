@@ -1,0 +1,42 @@
+"""The real cluster with the chart installed, and scenarios on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from examples.demo.kubectl import CommandFailed, Kubectl, run
+from examples.demo.steps import Demo
+from tests.e2e.scenario import Scenario
+
+
+@pytest.fixture(scope="session")
+def cluster() -> None:
+    """A cluster that answers."""
+    try:
+        run("kubectl", "get", "--raw", "/readyz")
+    except (CommandFailed, FileNotFoundError) as error:
+        pytest.fail(f'these tests need a cluster (make cluster-up images, then eval "$(make -s env)"): {error}')
+
+
+@pytest.fixture(scope="session")
+def installation(cluster: None) -> Demo:
+    """The chart, installed as the demo installs it."""
+    demo = Demo.from_environment()
+    demo.install()
+    return demo
+
+
+@pytest.fixture
+def kubectl(installation: Demo) -> Kubectl:
+    """kubectl in the namespace whose models the tracking server holds."""
+    return installation.kubectl
+
+
+@pytest.fixture
+def scenario(kubectl: Kubectl) -> Iterator[Scenario]:
+    """A model with names of its own; its objects are removed afterwards."""
+    created = Scenario(kubectl)
+    yield created
+    created.remove()
