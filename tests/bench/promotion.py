@@ -138,7 +138,7 @@ def set_image(kubectl: Kubectl, endpoint: Endpoint, template: Json, turn: int) -
     container = template["spec"]["containers"][0]
     image = container["image"]
     tag = f"{image.rsplit(':', 1)[0]}:bench-{turn}"
-    run("ctr", "--address", containerd.socket(), "-n", "k8s.io", "images", "tag", "--force", image, tag)
+    run("ctr", "--address", containerd_address(), "-n", "k8s.io", "images", "tag", "--force", image, tag)
     version = f"9{turn}"
     patch = {"spec": {"template": {"spec": {"containers": [patched(container["name"], tag, version)]}}}}
     started = time.monotonic()
@@ -151,7 +151,7 @@ def patched(name: str, image: str, version: str) -> Json:
     return {"name": name, "image": image, "env": [{"name": "MODELYARD_MODEL_VERSION", "value": version}]}
 
 
-def containerd.socket() -> str:
+def containerd_address() -> str:
     """Return the local cluster's containerd socket."""
     from tests.cluster import containerd  # noqa: PLC0415 - only this benchmark needs the local cluster
 
