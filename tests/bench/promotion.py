@@ -93,7 +93,7 @@ def main() -> int:
     demo = Demo.from_environment()
     kubectl = demo.kubectl
     model = kubectl.get("registeredmodel", MODEL)
-    if model is None or model["status"]["latestVersion"] < 2:  # noqa: PLR2004
+    if model is None or model["status"]["latestVersion"] < 2:
         screen.say("make demo first: two versions are needed")
         return 1
     template, objects = bare_objects(kubectl)
