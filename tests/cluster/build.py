@@ -26,9 +26,9 @@ def build_all(versions: Versions) -> None:
     """Build what the cache lacks and link the tools that people call. Raises ClusterError, naming the log."""
     for recipe in versions.components.values():
         ensure(recipe, versions.toolchain)
+        _link_tools(recipe)
     for image in archive.images(versions):
         archive.ensure(image)
-    _link_tools(versions)
 
 
 def ensure(recipe: Recipe, go: Toolchain) -> None:
@@ -137,11 +137,10 @@ def _failure(recipe: Recipe, failure: subprocess.CalledProcessError, log: Path) 
     return f"{what}; the whole log is {log}:\n{tail}"
 
 
-def _link_tools(versions: Versions) -> None:
-    bin_dir().mkdir(parents=True, exist_ok=True)
-    for recipe in versions.components.values():
-        for tool in recipe.tools:
-            _link(bin_dir() / tool, recipe.home() / tool)
+def _link_tools(recipe: Recipe) -> None:
+    for tool in recipe.tools:
+        bin_dir().mkdir(parents=True, exist_ok=True)
+        _link(bin_dir() / tool, recipe.home() / tool)
 
 
 def _link(link: Path, target: Path) -> None:

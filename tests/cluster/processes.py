@@ -93,6 +93,8 @@ def start(
             stderr=log,
             start_new_session=True,
         )
+    # It shall outlive this program: subprocess warns of a child that is forgotten before its end was seen.
+    process.returncode = 0
     if cgroup is not None:
         (cgroup / "cgroup.procs").write_text(str(process.pid))
     started = start_time(process.pid)

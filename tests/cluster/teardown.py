@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import cgroups, host, iptables, mounts, network, processes
+from tests.cluster import cgroups, host, iptables, mounts, network
 from tests.cluster.components import NAMES
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import state_dir
@@ -46,9 +46,7 @@ def down() -> bool:
     before = host.recall() or host.Before()
     if not remains(before).lines():
         return False
-    for name in reversed(NAMES):
-        # containerd's stop leaves its shims, and the pods, which go next.
-        processes.stop(name)
+    # By force and all at once: nothing of what an orderly end would save is kept.
     cgroups.kill()
     _kill_strays()
     sockets = _shim_sockets()
