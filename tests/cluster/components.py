@@ -41,7 +41,7 @@ class Component:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-# In the order of their start; `down` stops them in the reverse order.
+# In the order of their start.
 NAMES = (
     "containerd",
     "etcd",
@@ -68,6 +68,11 @@ def envoy_admin_socket() -> Path:
 def envoy_bootstrap() -> Path:
     """Return the path of Envoy's first configuration, which `contour bootstrap` writes; the rest comes from Contour."""
     return state_dir() / "config" / "envoy.json"
+
+
+def audit_log() -> Path:
+    """Return the path of the API server's record of who asked for what, a JSON object a line."""
+    return state_dir() / "logs" / "audit.log"
 
 
 def volumes_dir() -> Path:
@@ -156,8 +161,11 @@ def _apiserver(settings: Settings, versions: Versions) -> Component:
         "--enable-admission-plugins=NodeRestriction",
         "--allow-privileged=true",
         "--profiling=false",
+        f"--audit-policy-file={config_path('kube-apiserver')}",
+        f"--audit-log-path={audit_log()}",
     )
-    return Component("kube-apiserver", command, (settings.ports.apiserver,))
+    policy = json.dumps(configs.audit_policy())
+    return Component("kube-apiserver", command, (settings.ports.apiserver,), config=policy)
 
 
 def _controller_manager(settings: Settings, versions: Versions) -> Component:

@@ -115,3 +115,16 @@ def proxy_config(settings: Settings) -> dict[str, Any]:
 def contour_config() -> dict[str, Any]:
     """Return Contour's configuration: Ingresses, and the routes of the one Gateway."""
     return {"gateway": {"gatewayRef": {"namespace": "projectcontour", "name": "modelyard"}}}
+
+
+def audit_policy() -> dict[str, Any]:
+    """Return the API server's audit policy: service accounts' requests, without their bodies.
+
+    The tests count with it what the operator writes.
+    """
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}],
+    }
