@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 CLUSTER = $(PYTHON) -m tests.cluster
+CACHE = $(or $(MODELYARD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/modelyard)
+GUIDES = $(CACHE)/guides-python
 
 # The first use of $(UV) finds uv or installs the pinned one into the cache; targets that do not use it need none.
 UV = $(eval UV := $$(or $$(shell PYTHON='$(PYTHON)' tests/cluster/bootstrap.sh),$$(error there is no uv)))$(UV)
@@ -35,3 +37,44 @@ cluster-status: ## List the local cluster's processes
 .PHONY: env
 env: ## Print the shell commands that make a shell use the cluster: eval "$(make -s env)"
 	@$(CLUSTER) env
+
+# A shell that uses the cluster, and the images that were built for it.
+USE_CLUSTER = eval "$$($(CLUSTER) env)" &&
+
+.PHONY: crds
+crds: ## Generate the CRDs and the reference from the API's types
+	$(UV) run python -m modelyard.api.crd crds charts/modelyard/files/crds
+	$(UV) run python -m modelyard.api.reference docs/reference.md
+
+.PHONY: lint
+lint: bootstrap ## Check style, types, layers and that generated files are current
+	$(UV) run ruff check .
+	$(UV) run ruff format --check .
+	$(UV) run mypy
+	$(UV) run lint-imports
+	$(UV) run python -m modelyard.api.crd --check crds charts/modelyard/files/crds
+	$(UV) run python -m modelyard.api.reference --check docs/reference.md
+
+.PHONY: test-unit
+test-unit: bootstrap ## Run the tests that need no cluster
+	$(UV) run pytest tests/unit
+
+.PHONY: guides-python
+guides-python: ## Make the environment of MLflow's guides: the oldest client that is promised to work
+	$(UV) venv --quiet --allow-existing $(GUIDES)
+	$(UV) pip install --quiet --require-hashes --python $(GUIDES)/bin/python -r tests/e2e/guides/requirements.txt
+
+.PHONY: test-cluster
+test-cluster: bootstrap cluster-up images guides-python ## Run the tests that need one: the API's rules, the chart, the whole
+	$(USE_CLUSTER) MODELYARD_GUIDES_PYTHON=$(GUIDES)/bin/python $(UV) run pytest tests/api tests/e2e
+
+.PHONY: test
+test: lint test-unit test-cluster ## Run all checks and tests, on a real cluster
+
+.PHONY: demo
+demo: bootstrap cluster-up images ## Show the main job, from nothing to a version replaced under load
+	$(USE_CLUSTER) $(UV) run python -m examples.demo
+
+.PHONY: bench
+bench: bootstrap cluster-up images ## Measure a promotion beside a bare kubectl set image
+	$(USE_CLUSTER) $(UV) run python -m tests.bench.promotion
