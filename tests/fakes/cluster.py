@@ -26,7 +26,7 @@ _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 class FakeClient(Client):
     """Has the methods of `cluster.client.Client`. `requests` holds (method, path) of all that was asked for.
 
-    `on_request`, if given, is called with (method, path) before a request does anything; the caller gets what it raises.
+    `on_request`, if given, is called with (method, path) before a request does anything; what it raises is passed on.
     """
 
     def __init__(

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import pytest
+
+from modelyard.api.names import REPLACED_BECOMES_ANNOTATION
+from modelyard.artifacts.store import ArtifactStoreUnreachable
+from modelyard.reconcile.registeredmodel import RETRY_SECONDS, TAKE_IN_SECONDS, VERIFY_SECONDS
+from modelyard.registry.objects import REGISTERED_MODELS
+from tests.unit.registry.world import NAMESPACE, Crash, World
+
+
+@pytest.fixture
+def promoted(world: World) -> World:
+    """Two versions, the first in production."""
+    world.create()
+    world.register(source="one")
+    world.register(source="two")
+    world.edit({"stages": {"production": 1}})
+    world.reconcile()
+    return world
+
+
+def test_an_edit_of_a_stage_is_a_promotion(promoted: World) -> None:
+    promoted.clock.forward(1)
+    promoted.edit({"stages": {"production": 2}}, "argocd-controller")
+    assert promoted.reconcile().requeue_after == VERIFY_SECONDS
+    status = promoted.status()
+    assert promoted.stages() == {"production": 2}
+    assert (status.stages["production"].by, status.stages["production"].since) == (
+        "argocd-controller",
+        "2026-05-01T12:00:01.000Z",
+    )
+    assert promoted.labels() == {1: "Archived", 2: "Production"}
+    assert [(t.sequence, t.version, t.from_, t.to, t.by) for t in status.transitions] == [
+        (2, 1, "Production", "Archived", "argocd-controller"),
+        (2, 2, "None", "Production", "argocd-controller"),
+        (1, 1, "None", "Production", "kubectl-edit"),
+    ]
+    assert status.observed_generation == promoted.model().metadata.generation
+    assert promoted.ready() == ("True", "AsWanted", "production holds version 2")
+
+
+def test_a_converged_object_costs_one_read_and_nothing_else(promoted: World) -> None:
+    promoted.client.requests.clear()
+    promoted.bucket.requests.clear()
+    promoted.reconcile()
+    assert [method for method, _ in promoted.client.requests] == ["GET"]
+    assert promoted.bucket.requests == []
+
+
+def test_looking_again_after_the_interval_costs_one_list(promoted: World) -> None:
+    promoted.client.requests.clear()
+    promoted.bucket.requests.clear()
+    promoted.clock.forward(VERIFY_SECONDS)
+    promoted.reconcile()
+    assert promoted.client.writes == []
+    assert promoted.bucket.requests == ["ListObjectsV2"]
+
+
+def test_a_started_operator_hashes_nothing_that_is_as_recorded(promoted: World) -> None:
+    promoted.restart()
+    promoted.client.requests.clear()
+    promoted.bucket.requests.clear()
+    promoted.reconcile()
+    assert promoted.client.writes == []
+    # Two lists of records, one of the artifact, and the version's record to compare it with.
+    assert sorted(promoted.bucket.requests) == ["GetObject", "ListObjectsV2", "ListObjectsV2", "ListObjectsV2"]
+
+
+def test_a_model_without_stages_is_looked_at_rarely(world: World) -> None:
+    world.create()
+    assert world.reconcile().requeue_after == TAKE_IN_SECONDS
+    assert world.ready() == ("True", "NoVersions", "no version is registered yet")
+
+
+def test_an_object_that_is_gone_is_no_error(world: World) -> None:
+    assert world.reconcile().requeue_after is None
+
+
+@pytest.mark.parametrize("write", [1, 2])
+def test_a_crash_at_any_write_of_a_transition_loses_and_doubles_nothing(promoted: World, write: int) -> None:
+    promoted.edit({"stages": {"production": 2, "staging": 1}})
+    promoted.crash_at = write
+    with pytest.raises(Crash):
+        promoted.reconcile()
+    promoted.restart()
+    promoted.reconcile()
+    assert promoted.stages() == {"production": 2, "staging": 1}
+    assert promoted.labels() == {1: "Staging", 2: "Production"}
+    assert promoted.status().transitions_recorded == 2
+    assert len(promoted.store.keys("registry/ml/churn/transitions/")) == 2
+    assert [t.sequence for t in promoted.status().transitions] == [2, 2, 1]
+    writes = len(promoted.client.writes)
+    promoted.reconcile()
+    assert len(promoted.client.writes) == writes
+
+
+def test_a_transition_that_somebody_else_recorded_is_taken_in(promoted: World) -> None:
+    other = promoted.new_reconciler()
+
+    def overtake(key: str) -> None:
+        promoted.on_put = None
+        other(NAMESPACE, "churn")
+
+    promoted.edit({"stages": {"production": 2}})
+    promoted.on_put = overtake
+    promoted.reconcile()
+    assert promoted.status().transitions_recorded == 2
+    assert len(promoted.store.keys("registry/ml/churn/transitions/")) == 2
+
+
+def test_a_version_registered_meanwhile_is_not_lost(promoted: World) -> None:
+    def register(key: str) -> None:
+        promoted.on_put = None
+        promoted.register(source="three")
+
+    promoted.edit({"stages": {"production": 2}})
+    promoted.on_put = register
+    promoted.reconcile()
+    assert promoted.labels() == {1: "Archived", 2: "Production", 3: "None"}
+    assert promoted.status().transitions_recorded == 2
+
+
+def test_an_object_created_again_gets_everything_back(promoted: World) -> None:
+    promoted.registry.edit_version(NAMESPACE, "churn", 2, lambda b: b.model_copy(update={"tags": {"a": "b"}}))
+    promoted.edit({"stages": {"production": 2}})
+    promoted.reconcile()
+    before = promoted.status()
+    promoted.client.delete(REGISTERED_MODELS, NAMESPACE, "churn")
+    promoted.reconcile()
+    promoted.create()
+    promoted.edit({"stages": {"production": 2}})
+    promoted.reconcile()
+    after = promoted.status()
+    assert after.versions == before.versions
+    assert after.transitions == before.transitions
+    assert after.stages == before.stages
+    assert len(promoted.store.keys("registry/ml/churn/transitions/")) == 2
+
+
+def test_numbers_go_on_after_an_object_is_created_again(promoted: World) -> None:
+    promoted.client.delete(REGISTERED_MODELS, NAMESPACE, "churn")
+    promoted.create()
+    assert promoted.register(source="three") == 3
+    promoted.reconcile()
+    assert promoted.labels() == {1: "Archived", 2: "None", 3: "None"}
+
+
+def test_a_record_that_a_crash_left_out_is_taken_in_by_and_by(promoted: World) -> None:
+    promoted.crash_at = 2
+    with pytest.raises(Crash):
+        promoted.register(source="three")
+    promoted.reconcile()
+    assert promoted.status().latest_version == 2
+    promoted.clock.forward(TAKE_IN_SECONDS)
+    promoted.reconcile()
+    assert promoted.status().latest_version == 3
+
+
+def test_a_file_that_is_gone_stops_a_promotion(promoted: World) -> None:
+    promoted.bucket.delete("s3://models/team/artifacts/two/model.pkl")
+    promoted.edit({"stages": {"production": 2}})
+    promoted.reconcile()
+    assert promoted.stages() == {"production": 1}
+    status, reason, message = promoted.ready()
+    assert (status, reason) == ("False", "ArtifactMissing")
+    assert message == (
+        "spec.stages.production: version 2 is not promoted: below s3://models/team/artifacts/two model.pkl is missing; "
+        "production stays at version 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "difference"),
+    [("model.pkl", "model.pkl was changed"), ("extra.txt", "extra.txt was added")],
+)
+def test_a_file_that_is_another_stops_a_promotion(promoted: World, path: str, difference: str) -> None:
+    promoted.bucket.put(f"s3://models/team/artifacts/two/{path}", b"weightz")
+    promoted.edit({"stages": {"production": 2}})
+    promoted.reconcile()
+    status, reason, message = promoted.ready()
+    assert (status, reason) == ("False", "DigestMismatch")
+    assert difference in message
+    assert promoted.stages() == {"production": 1}
+
+
+def test_a_promotion_goes_on_when_the_file_is_back(promoted: World) -> None:
+    promoted.bucket.delete("s3://models/team/artifacts/two/model.pkl")
+    promoted.edit({"stages": {"production": 2}})
+    promoted.reconcile()
+    promoted.bucket.put_model("two")
+    promoted.clock.forward(VERIFY_SECONDS)
+    promoted.reconcile()
+    assert promoted.stages() == {"production": 2}
+    assert promoted.ready()[0] == "True"
+
+
+def test_a_version_that_breaks_in_production_is_seen(promoted: World) -> None:
+    promoted.bucket.delete("s3://models/team/artifacts/one/model.pkl")
+    promoted.clock.forward(VERIFY_SECONDS)
+    promoted.reconcile()
+    assert promoted.stages() == {"production": 1}
+    assert promoted.ready()[1] == "ArtifactMissing"
+    assert promoted.ready()[2].startswith("version 1 is in production, but below s3://models/team/artifacts/one")
+
+
+def test_an_unknown_version_takes_effect_when_it_is_registered(promoted: World) -> None:
+    promoted.edit({"stages": {"production": 3}})
+    promoted.reconcile()
+    assert promoted.ready()[1] == "VersionNotFound"
+    promoted.register(source="three")
+    promoted.reconcile()
+    assert promoted.stages() == {"production": 3}
+
+
+def test_a_replaced_version_becomes_what_the_annotation_says(promoted: World) -> None:
+    patch = {
+        "metadata": {"annotations": {REPLACED_BECOMES_ANNOTATION: "production=1:None"}},
+        "spec": {"stages": {"production": 2}},
+    }
+    promoted.client.merge_patch(REGISTERED_MODELS, NAMESPACE, "churn", patch, "mlflow")
+    promoted.reconcile()
+    assert promoted.labels() == {1: "None", 2: "Production"}
+
+
+def test_a_store_that_does_not_answer_is_waited_for(promoted: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    promoted.edit({"stages": {"production": 2}})
+    with monkeypatch.context() as patched:
+        patched.setattr(promoted.store, "_list", _unreachable)
+        assert promoted.reconcile().requeue_after == RETRY_SECONDS
+    assert promoted.stages() == {"production": 1}
+    assert promoted.ready()[1] == "ArtifactStoreUnreachable"
+    promoted.reconcile()
+    assert promoted.stages() == {"production": 2}
+    assert promoted.ready()[0] == "True"
+
+
+def test_a_store_that_does_not_answer_does_not_touch_what_is_served(
+    promoted: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = promoted.status()
+    monkeypatch.setattr(promoted.store, "_list", _unreachable)
+    promoted.restart()
+    assert promoted.reconcile().requeue_after == RETRY_SECONDS
+    assert promoted.status() == before
+
+
+def test_an_object_created_again_waits_for_its_records(promoted: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    promoted.client.delete(REGISTERED_MODELS, NAMESPACE, "churn")
+    promoted.create()
+    promoted.edit({"stages": {"production": 1}})
+    with monkeypatch.context() as patched:
+        patched.setattr(promoted.store, "_list", _unreachable)
+        assert promoted.reconcile().requeue_after == RETRY_SECONDS
+    assert promoted.ready()[1:] == ("ArtifactStoreUnreachable", "the versions are not known yet: down")
+    promoted.reconcile()
+    assert promoted.stages() == {"production": 1}
+    assert promoted.status().transitions_recorded == 1
+
+
+def test_only_the_newest_transitions_are_shown(world: World) -> None:
+    world.create()
+    world.register(source="one")
+    world.register(source="two")
+    for turn in range(15):
+        world.edit({"stages": {"production": 1 + turn % 2}})
+        world.reconcile()
+    status = world.status()
+    assert status.transitions_recorded == 15
+    assert len(status.transitions) == 20
+    assert status.transitions[0].sequence == 15
+    assert len(world.store.keys("registry/ml/churn/transitions/")) == 15
+
+
+def _unreachable(*_: object) -> None:
+    raise ArtifactStoreUnreachable("down")
