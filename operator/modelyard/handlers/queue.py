@@ -49,6 +49,11 @@ class WorkQueue:
         self._failures: dict[Key, int] = {}
         self._workers: list[asyncio.Task[None]] = []
 
+    @property
+    def idle(self) -> bool:
+        """Whether no key waits, neither for a worker nor for its time, and none is being processed."""
+        return not (self._queued or self._active or self._timers)
+
     def add(self, key: Key) -> None:
         """Have `key` processed as soon as a worker is free."""
         timer = self._timers.pop(key, None)

@@ -1,0 +1,122 @@
+"""Which events wake which objects."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import kopf
+import pytest
+
+from modelyard.api.names import object_name
+from modelyard.cluster.client import Conflict
+from modelyard.handlers.wiring import Wiring
+from modelyard.reconcile.base import Outcome
+
+KINDS = ("Experiment", "RegisteredModel", "ModelDeployment")
+
+
+class Woken:
+    """Stands for all three reconcilers and remembers what it was called for."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.calls: list[str] = []
+        self.failures = list(failures)
+
+    def of(self, kind: str) -> Any:
+        def reconcile(namespace: str, name: str) -> Outcome:
+            self.calls.append(f"{kind} {namespace}/{name}")
+            if self.failures:
+                raise self.failures.pop(0)
+            return Outcome()
+
+        return reconcile
+
+
+async def woken_by(*events: dict[str, Any], failures: tuple[Exception, ...] = ()) -> list[str]:
+    """Send events through the registered handlers; return the reconciles that came of the last one."""
+    woken = Woken(*failures)
+    wiring = Wiring({kind: woken.of(kind) for kind in KINDS})
+    registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
+    wiring.register(registry, settings)
+    handlers: dict[str, Any] = {handler.id: handler.fn for handler in registry._watching.get_all_handlers()}
+    await wiring._start()
+    try:
+        for event in events:
+            woken.calls.clear()
+            body = event["object"]
+            metadata = body["metadata"]
+            await handlers[event["plural"]](
+                event=event, namespace=metadata["namespace"], name=metadata["name"], labels=metadata.get("labels", {})
+            )
+            async with asyncio.timeout(10):
+                while not wiring._queue.idle:
+                    await asyncio.sleep(0.005)
+    finally:
+        await wiring._stop()
+    return sorted(woken.calls)
+
+
+def event(plural: str, name: str, *, type_: str = "MODIFIED", **rest: Any) -> dict[str, Any]:
+    labels = rest.pop("labels", {})
+    metadata = {"namespace": "ml", "name": name, "labels": labels}
+    return {"plural": plural, "type": type_, "object": {"metadata": metadata, **rest}}
+
+
+@pytest.mark.parametrize(
+    ("plural", "kind"),
+    [
+        ("experiments", "Experiment"),
+        ("registeredmodels", "RegisteredModel"),
+        ("modeldeployments", "ModelDeployment"),
+    ],
+)
+async def test_an_object_wakes_itself(plural: str, kind: str) -> None:
+    assert await woken_by(event(plural, "x")) == [f"{kind} ml/x"]
+
+
+@pytest.mark.parametrize(
+    ("plural", "label", "kind"),
+    [
+        ("jobs", "modelyard.dev/experiment", "Experiment"),
+        ("deployments", "modelyard.dev/deployment", "ModelDeployment"),
+        ("pods", "modelyard.dev/deployment", "ModelDeployment"),
+        ("services", "modelyard.dev/deployment", "ModelDeployment"),
+        ("ingresses", "modelyard.dev/deployment", "ModelDeployment"),
+    ],
+)
+async def test_what_was_made_for_an_object_wakes_it(plural: str, label: str, kind: str) -> None:
+    assert await woken_by(event(plural, "child", labels={label: "owner"})) == [f"{kind} ml/owner"]
+
+
+@pytest.mark.parametrize("change", ["MODIFIED", "DELETED"])
+async def test_a_model_wakes_the_deployments_that_follow_it(change: str) -> None:
+    deployment = event("modeldeployments", "web", spec={"model": {"name": "Wine_RF"}})
+    calls = await woken_by(deployment, event("registeredmodels", object_name("Wine_RF"), type_=change))
+    assert "ModelDeployment ml/web" in calls
+
+
+async def test_a_deployment_that_is_gone_is_woken_no_more() -> None:
+    spec = {"model": {"name": "churn"}}
+    calls = await woken_by(
+        event("modeldeployments", "web", type_="DELETED", spec=spec),
+        event("registeredmodels", "churn"),
+    )
+    assert calls == ["RegisteredModel ml/churn"]
+
+
+async def test_a_write_conflict_is_no_failure_but_another_look(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    conflict = Conflict(409, "Conflict", "the object has been modified")
+    calls = await woken_by(event("experiments", "x"), failures=(conflict,))
+    assert calls == ["Experiment ml/x", "Experiment ml/x"]
+    assert [record.levelname for record in caplog.records if "modified" in record.getMessage()] == ["INFO"]
+
+
+async def test_the_api_server_is_asked_for_our_own_pods_only() -> None:
+    settings = kopf.OperatorSettings()
+    Wiring({}).register(kopf.OperatorRegistry(), settings)
+    assert set(settings.watching.label_selectors.values()) == {
+        "app.kubernetes.io/managed-by=modelyard,modelyard.dev/experiment",
+        "app.kubernetes.io/managed-by=modelyard,modelyard.dev/deployment",
+    }
