@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from string import Template
 
 from tests.cluster import archive, certs, containerd, network
@@ -37,11 +36,9 @@ def apply_dns_and_storage(settings: Settings, versions: Versions) -> None:
 def apply_ingress_kinds(settings: Settings, versions: Versions) -> None:
     """Apply the kinds of Contour and of the Gateway API, and the rights to read them; wait until they are served."""
     files = [versions.components["contour"].home() / file for file in versions.components["contour"].files]
-    kinds = [file for file in files if file.name.endswith("-crds.yaml")]
-    roles = [file for file in files if file not in kinds]
-    _apply(versions, render(settings, versions, ("ingress-rbac.yaml",)))
-    _apply(versions, files=[*kinds, *roles])
-    _kubectl(versions, "wait", "--for=condition=Established", "--timeout=30s", *_names(kinds))
+    own = render(settings, versions, ("ingress-rbac.yaml",))
+    _apply(versions, "\n---\n".join([own, *(file.read_text() for file in files)]))
+    _kubectl(versions, "wait", "--for=condition=Established", "--timeout=30s", "customresourcedefinitions", "--all")
 
 
 def apply_ingress(settings: Settings, versions: Versions) -> None:
@@ -95,19 +92,13 @@ def _values(settings: Settings, versions: Versions) -> dict[str, object]:
     }
 
 
-def _names(files: Iterable[Path]) -> list[str]:
-    """Return the arguments that name the objects of these files."""
-    return [argument for file in files for argument in ("--filename", str(file))]
-
-
-def _apply(versions: Versions, text: str = "", files: Iterable[Path] = ()) -> None:
-    names = ["--filename", "-"] if text else _names(files)
+def _apply(versions: Versions, text: str) -> None:
     options = ["--server-side", "--force-conflicts", "--field-manager=modelyard-cluster"]
-    _kubectl(versions, "apply", *options, *names, text=text)
+    _kubectl(versions, "apply", *options, "--filename=-", text=text)
 
 
 def _kubectl(versions: Versions, *arguments: str, text: str = "") -> str:
-    # A home and a cache of its own: the discovery cache of kubectl is part of the cluster's state.
+    # kubectl's cache of the kinds that there are is a part of this cluster's state, not of the user's home.
     kubectl = [str(versions.program("kubernetes", "kubectl")), f"--cache-dir={state_dir() / 'kubectl-cache'}"]
     command = [*kubectl, f"--kubeconfig={certs.client_config('admin')}", *arguments]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)

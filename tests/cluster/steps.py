@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from queue import Queue
 
 
 @dataclass(frozen=True)
@@ -26,23 +27,32 @@ def run_steps(steps: Iterable[Step]) -> None:
         if unknown := set(step.after) - set(waiting):
             raise ValueError(f"{step.name} waits for {', '.join(sorted(unknown))}, which is no step")
     done: set[str] = set()
-    active: dict[Future[None], str] = {}
     failures: list[BaseException] = []
-    with ThreadPoolExecutor(max_workers=max(len(waiting), 1)) as pool:
-        while True:
-            for name in [name for name, step in waiting.items() if done.issuperset(step.after)]:
-                if not failures:
-                    active[pool.submit(waiting.pop(name).run)] = name
-            if not active:
-                break
-            finished, _ = wait(active, return_when=FIRST_COMPLETED)
-            for future in finished:
-                name = active.pop(future)
-                if (failure := future.exception()) is not None:
-                    failures.append(failure)
-                else:
-                    done.add(name)
+    ended: Queue[tuple[str, BaseException | None]] = Queue()
+    active = 0
+    while True:
+        for name in [name for name, step in waiting.items() if done.issuperset(step.after) and not failures]:
+            # A daemon: an interrupt ends the program without waiting for the steps that run.
+            threading.Thread(target=_run, args=(waiting.pop(name), ended), daemon=True).start()
+            active += 1
+        if not active:
+            break
+        name, failure = ended.get()
+        active -= 1
+        if failure is None:
+            done.add(name)
+        else:
+            failures.append(failure)
     if failures:
         raise failures[0]
     if waiting:
         raise ValueError(f"these steps wait for each other: {', '.join(sorted(waiting))}")
+
+
+def _run(step: Step, ended: Queue[tuple[str, BaseException | None]]) -> None:
+    try:
+        step.run()
+    except BaseException as failure:
+        ended.put((step.name, failure))
+    else:
+        ended.put((step.name, None))
