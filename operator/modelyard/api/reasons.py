@@ -25,6 +25,7 @@ class Reason(StrEnum):
     # Any kind
     INVALID_SPEC = "InvalidSpec"
     TRACKING_SERVER_UNREACHABLE = "TrackingServerUnreachable"
+    TRACKING_SERVER_REFUSED = "TrackingServerRefused"
     ARTIFACT_STORE_UNREACHABLE = "ArtifactStoreUnreachable"
 
     # Experiment
@@ -80,6 +81,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.TRACKING_SERVER_UNREACHABLE: Explanation(
         "The MLflow tracking server does not answer.",
         "Look at its pod; the operator tries again by itself.",
+    ),
+    Reason.TRACKING_SERVER_REFUSED: Explanation(
+        "The MLflow tracking server refuses a request of the operator.",
+        "Do what the quoted message asks for.",
     ),
     Reason.ARTIFACT_STORE_UNREACHABLE: Explanation(
         "The artifact store does not answer or refuses the credentials.",

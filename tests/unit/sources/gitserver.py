@@ -10,7 +10,7 @@ from wsgiref.simple_server import make_server
 
 from dulwich import porcelain
 from dulwich.repo import Repo
-from dulwich.server import DictBackend, TCPGitServer
+from dulwich.server import BackendRepo, DictBackend, TCPGitServer
 from dulwich.web import HTTPGitApplication, WSGIRequestHandlerLogger, WSGIServerLogger
 
 AUTHOR = b"Ada <ada@example.com>"
@@ -44,7 +44,7 @@ class Repository:
 @contextmanager
 def over_http(repository: Repository, host: str = "127.0.0.1") -> Iterator[str]:
     """Serve by the smart HTTP protocol; yield the URL."""
-    application = HTTPGitApplication(DictBackend({"/churn.git": repository.repo}))
+    application = HTTPGitApplication(DictBackend(_served(repository)))
     server = make_server(host, 0, application, handler_class=WSGIRequestHandlerLogger, server_class=WSGIServerLogger)
     with _running(server):
         yield f"http://{host}:{server.server_port}/churn.git"
@@ -53,9 +53,13 @@ def over_http(repository: Repository, host: str = "127.0.0.1") -> Iterator[str]:
 @contextmanager
 def over_tcp(repository: Repository, host: str = "127.0.0.1") -> Iterator[str]:
     """Serve by git's own protocol; yield the URL."""
-    server = TCPGitServer(DictBackend({b"/churn.git": repository.repo}), host, 0)
+    server = TCPGitServer(DictBackend(_served(repository)), host, 0)
     with _running(server):
         yield f"git://{host}:{server.server_address[1]}/churn.git"
+
+
+def _served(repository: Repository) -> dict[bytes, BackendRepo]:
+    return {b"/churn.git": repository.repo}
 
 
 @contextmanager

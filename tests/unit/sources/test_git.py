@@ -64,7 +64,7 @@ def test_a_directory_is_read_at_a_commit(repository: Repository, serve: Serve) -
         assert source.read(url, first, ".").mlproject == "name: first"
         assert source.read(url, second, "").mlproject == "name: second"
         nested = source.read(url, second, "nested/deep/")
-        assert (nested.names, nested.mlproject) == ({"mlproject"}, "name: nested")
+        assert (set(nested.names), nested.mlproject) == ({"mlproject"}, "name: nested")
         assert source.read(url, second, "nested").mlproject is None
 
 

@@ -1,0 +1,1 @@
+"""The MLflow tracking server's REST API, without the mlflow package."""
