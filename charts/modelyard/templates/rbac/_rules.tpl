@@ -1,0 +1,52 @@
+{{- /* What the operator may do in the namespaces that it watches. */}}
+{{- define "modelyard.operatorRules" -}}
+# The users' objects: read the spec, write the status.
+- apiGroups: [modelyard.dev]
+  resources: [experiments, registeredmodels, modeldeployments]
+  verbs: [get, list, watch]
+- apiGroups: [modelyard.dev]
+  resources: [experiments/status, registeredmodels/status, modeldeployments/status]
+  verbs: [get, patch, update]
+# An Experiment's `register` makes the model that does not exist yet.
+- apiGroups: [modelyard.dev]
+  resources: [registeredmodels]
+  verbs: [create]
+# Owner references that block deletion, where the cluster enforces the permission.
+- apiGroups: [modelyard.dev]
+  resources: [experiments/finalizers, registeredmodels/finalizers, modeldeployments/finalizers]
+  verbs: [update]
+# What they become.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [get, list, watch]
+# Projects that live in a ConfigMap.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get]
+# The one Secret that it hands to model pods; it is applied by name, so that even creating is limited to it.
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [modelyard-artifacts-reader]
+  verbs: [get, create, patch]
+- apiGroups: ["", events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
