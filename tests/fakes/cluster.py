@@ -52,7 +52,14 @@ class FakeClient(Client):
         with self._lock:
             return copy.deepcopy(self._existing(path))
 
-    def list_all(self, resource: ResourceType, namespace: str | None = None, labels: str | None = None) -> list[Json]:
+    def list_all(
+        self,
+        resource: ResourceType,
+        namespace: str | None = None,
+        labels: str | None = None,
+        *,
+        page_size: int = 500,  # noqa: ARG002 - one page holds it all
+    ) -> list[Json]:
         self._note("GET", resource.path(namespace))
         wanted = dict(pair.split("=", 1) for pair in labels.split(",")) if labels else {}
         collection = resource.path(None).rsplit("/", 1)[0]

@@ -92,10 +92,12 @@ class Client:
         resource: ResourceType,
         namespace: str | None = None,
         labels: str | None = None,
+        *,
+        page_size: int = 500,
     ) -> list[Json]:
-        """Return all objects of a namespace (of all, if None), with a label selector if given. Pages of 500."""
+        """Return all objects of a namespace (of all, if None), with a label selector if given, page by page."""
         items: list[Json] = []
-        query = [("limit", "500")] + ([("labelSelector", labels)] if labels else [])
+        query = [("limit", str(page_size))] + ([("labelSelector", labels)] if labels else [])
         more: list[tuple[str, str]] = []
         while True:
             page = self._call("GET", resource.path(namespace), query=query + more)

@@ -1,0 +1,141 @@
+"""The client against a real API server: what it returns, and which error means what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelyard.api import RegisteredModel
+from modelyard.cluster.client import ApiError, Client, Conflict, Invalid, NotFound, connect
+from modelyard.cluster.ensure import ensure
+from modelyard.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, of_kind
+from tests.api.conftest import NAMESPACE, Server
+
+Json = dict[str, Any]
+MODELS = of_kind(RegisteredModel)
+
+
+@pytest.fixture(scope="module")
+def requests() -> list[tuple[str, str]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def client(server: Server, requests: list[tuple[str, str]]) -> Client:
+    return Client(connect(), lambda method, path: requests.append((method, path)))
+
+
+def config_map(name: str, **data: str) -> Json:
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": {"of": "client-tests"}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def test_an_object_is_applied_read_listed_and_deleted(client: Client) -> None:
+    client.apply(CONFIG_MAPS, config_map("life", a="1"), "tests")
+    assert client.get(CONFIG_MAPS, NAMESPACE, "life")["data"] == {"a": "1"}
+    listed = client.list_all(CONFIG_MAPS, NAMESPACE, "of=client-tests")
+    assert [(each["kind"], each["metadata"]["name"]) for each in listed] == [("ConfigMap", "life")]
+    client.delete(CONFIG_MAPS, NAMESPACE, "life")
+    client.delete(CONFIG_MAPS, NAMESPACE, "life")
+    assert client.find(CONFIG_MAPS, NAMESPACE, "life") is None
+
+
+def test_a_field_taken_out_of_what_is_applied_goes(client: Client) -> None:
+    client.apply(CONFIG_MAPS, config_map("fields", a="1", b="2"), "tests")
+    body = client.apply(CONFIG_MAPS, config_map("fields", a="1"), "tests")
+    assert body["data"] == {"a": "1"}
+
+
+def test_an_object_that_is_as_it_should_be_costs_no_request(client: Client, requests: list[tuple[str, str]]) -> None:
+    live = ensure(client, config_map("ensured", a="1"), None)
+    requests.clear()
+    assert ensure(client, config_map("ensured", a="1"), live) == live
+    assert requests == []
+    ensure(client, config_map("ensured", a="2"), live)
+    assert [method for method, _ in requests] == ["PATCH"]
+
+
+def test_defaults_of_the_server_are_no_drift(client: Client, requests: list[tuple[str, str]]) -> None:
+    container = {
+        "name": "c",
+        "image": "x:1",
+        "resources": {"limits": {"cpu": "1000m", "memory": "1024Mi"}},
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }
+    manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "defaults", "namespace": NAMESPACE},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {
+                "metadata": {"labels": {"a": "b"}},
+                "spec": {"containers": [container], "volumes": [{"name": "tmp", "emptyDir": {}}]},
+            },
+        },
+    }
+    ensure(client, manifest, None)
+    live = client.get(DEPLOYMENTS, NAMESPACE, "defaults")
+    assert live["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "1", "memory": "1Gi"}
+    requests.clear()
+    ensure(client, manifest, live)
+    assert requests == []
+
+
+def test_a_long_list_comes_whole(client: Client) -> None:
+    names = {f"page-{number:03d}" for number in range(30)}
+    for name in names:
+        client.apply(CONFIG_MAPS, {**config_map(name), "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"of": "pages"}}}, "tests")  # fmt: skip
+    listed = client.list_all(CONFIG_MAPS, NAMESPACE, "of=pages", page_size=7)
+    assert {each["metadata"]["name"] for each in listed} == names
+
+
+def model(name: str, **spec: Any) -> Json:
+    return {
+        "apiVersion": MODELS.api_version,
+        "kind": MODELS.kind,
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": spec,
+    }
+
+
+def test_a_status_written_over_a_newer_object_is_a_conflict(client: Client) -> None:
+    read = client.apply(MODELS, model("conflict", stages={"production": 1}), "tests")
+    client.merge_patch(MODELS, NAMESPACE, "conflict", {"spec": {"stages": {"production": 2}}}, "someone")
+    with pytest.raises(Conflict, match="the object has been modified"):
+        client.replace_status(MODELS, {**read, "status": {"latestVersion": 1}}, "tests")
+
+
+def test_a_patch_of_a_version_that_is_not_the_newest_is_a_conflict(client: Client) -> None:
+    read = client.apply(MODELS, model("stale"), "tests")
+    patch = {"metadata": {"resourceVersion": read["metadata"]["resourceVersion"]}, "spec": {"description": "a"}}
+    client.merge_patch(MODELS, NAMESPACE, "stale", patch, "tests")
+    with pytest.raises(Conflict):
+        client.merge_patch(MODELS, NAMESPACE, "stale", patch | {"spec": {"description": "b"}}, "tests")
+
+
+def test_creating_what_exists_is_a_conflict(client: Client) -> None:
+    client.apply(CONFIG_MAPS, config_map("twice"), "tests")
+    with pytest.raises(Conflict) as raised:
+        client.create(CONFIG_MAPS, NAMESPACE, config_map("twice"), "tests")
+    assert raised.value.reason == "AlreadyExists"
+
+
+def test_what_breaks_a_rule_is_invalid_and_the_words_are_the_servers(client: Client) -> None:
+    with pytest.raises(Invalid, match="unknown stage: spec.stages takes staging and production"):
+        client.apply(MODELS, model("invalid", stages={"prod": 1}), "tests")
+
+
+def test_what_is_not_there_is_not_found(client: Client) -> None:
+    with pytest.raises(NotFound):
+        client.get(CONFIG_MAPS, NAMESPACE, "nothing")
+
+
+def test_a_server_that_does_not_answer_is_unreachable() -> None:
+    api = connect()
+    api.configuration.host = "https://127.0.0.1:1"
+    with pytest.raises(ApiError) as raised:
+        Client(api).get(CONFIG_MAPS, NAMESPACE, "x")
+    assert (raised.value.code, raised.value.reason) == (0, "Unreachable")
