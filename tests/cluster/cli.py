@@ -15,6 +15,7 @@ from tests.cluster import containerd, processes, teardown
 from tests.cluster.build import build_all, interrupted
 from tests.cluster.components import NAMES, audit_log
 from tests.cluster.errors import ClusterError
+from tests.cluster.images import values_file
 from tests.cluster.locks import exclusive
 from tests.cluster.packages import ensure_packages
 from tests.cluster.paths import bin_dir, kubeconfig
@@ -65,6 +66,7 @@ def environment_lines(environment: Mapping[str, str] = os.environ) -> list[str]:
     if external is None:
         values["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{TRACKING_PORT}"
         values["MODELYARD_AUDIT_LOG"] = str(audit_log())
+        values["MODELYARD_IMAGES_VALUES"] = str(values_file())
     elif tracking := environment.get("MLFLOW_TRACKING_URI"):
         values["MLFLOW_TRACKING_URI"] = tracking
     return [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
