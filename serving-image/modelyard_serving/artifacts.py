@@ -66,7 +66,7 @@ def s3_client(endpoint: str | None = None) -> S3Client:
         max_pool_connections=PARALLEL_DOWNLOADS,
         user_agent_extra="modelyard-serving",
     )
-    return boto3.client("s3", endpoint_url=endpoint, config=config)
+    return boto3.Session().client("s3", endpoint_url=endpoint, config=config)
 
 
 def fetch(client: S3Client, source: Source, expected: str, directory: Path) -> Fetched:

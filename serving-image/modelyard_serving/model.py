@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard_serving import logs
@@ -12,6 +12,7 @@ from modelyard_serving.mlmodel import MLmodel
 from modelyard_serving.protocol.encode import encode
 from modelyard_serving.protocol.media import Media, media_of
 from modelyard_serving.protocol.parse import Payload, decode_json, parse_csv, parse_json
+from modelyard_serving.protocol.quick import QuickReader
 from modelyard_serving.schema.enforce import enforce
 from modelyard_serving.schema.params import enforce_params
 
@@ -23,10 +24,22 @@ class Model:
     mlmodel: MLmodel
     flavor: str
     predict: Predict
+    quick: QuickReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare what every request needs."""
+        object.__setattr__(self, "quick", QuickReader(self.mlmodel.inputs))
 
     def answer(self, body: bytes, content_type: str | None) -> bytes:
         """The JSON answer to the body of a POST to /invocations. Raises RequestError."""
-        payload = self._parse(body, media_of(content_type))
+        if media_of(content_type) is Media.CSV:
+            return self._answer(parse_csv(body, self.mlmodel.inputs))
+        document = decode_json(body)
+        if (frame := self.quick.read(document)) is not None:
+            return self._encode(self._predict(frame))
+        return self._answer(parse_json(document, self.mlmodel.inputs))
+
+    def _answer(self, payload: Payload) -> bytes:
         try:
             data = enforce(payload.data, self.mlmodel.inputs)
             enforce_params(payload.params, self.mlmodel.params)
@@ -34,11 +47,6 @@ class Model:
             message = f"Failed to predict data '{payload.data}'. \nError: {error.message}"
             raise RequestError(message, error.code) from error
         return self._encode(self._predict(data))
-
-    def _parse(self, body: bytes, media: Media) -> Payload:
-        if media is Media.CSV:
-            return parse_csv(body, self.mlmodel.inputs)
-        return parse_json(decode_json(body), self.mlmodel.inputs)
 
     def _predict(self, data: Any) -> Any:
         """What scikit-learn refuses is the request's fault, as MLflow sees it: 400."""

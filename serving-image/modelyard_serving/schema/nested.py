@@ -35,7 +35,7 @@ def _enforce_scalar(value: Any, kind: Scalar, required: bool) -> Any:
     try:
         return enforce_scalars("", pd.Series([value]), kind)[0]
     except SchemaError:
-        raise SchemaError(f"Failed to enforce schema of data `{value!s}` with dtype `{kind}`") from None
+        raise SchemaError(f"Failed to enforce schema of data `{value!s}` with dtype `{kind.name}`") from None
 
 
 def _enforce_array(value: Any, kind: Array, required: bool) -> Any:

@@ -119,10 +119,13 @@ def _enforce_datetime(value: Any) -> Any:
     try:
         moment = np.datetime64(value).item()
     except ValueError:
-        raise SchemaError(f"Failed to convert value `{value}` from type `{type(value)}` to `datetime`") from None
+        raise SchemaError(
+            f"Failed to convert value `{value}` from type `{type(value)}` to `{Scalar.datetime}`"
+        ) from None
     if isinstance(moment, int):
         raise SchemaError(
-            f"Failed to convert value to `datetime`. It must be convertible to datetime.date/datetime, got `{value}`"
+            f"Failed to convert value to `{Scalar.datetime}`. It must be convertible to datetime.date/datetime, "
+            f"got `{value}`"
         )
     return moment
 

@@ -50,9 +50,9 @@ def enforce_scalars(name: Any, values: pd.Series[Any], scalar: Scalar) -> pd.Ser
 def _enforce_numbers(name: Any, values: pd.Series[Any]) -> pd.Series[Any]:
     """Objects that are numbers, such as decimals, or no number at all (None)."""
     try:
-        return cast("pd.Series[Any]", pd.to_numeric(values))
+        return pd.to_numeric(values)
     except ValueError as error:
-        raise SchemaError(f"Failed to convert column {name} from type {values.dtype} to double.") from error
+        raise SchemaError(f"Failed to convert column {name} from type {values.dtype} to {Scalar.double}.") from error
 
 
 def _enforce_datetimes(name: Any, values: pd.Series[Any]) -> pd.Series[Any]:
@@ -64,7 +64,7 @@ def _enforce_datetimes(name: Any, values: pd.Series[Any]) -> pd.Series[Any]:
             f"datetime objects. Error: {error}"
         ) from error
     except ValueError as error:
-        raise SchemaError(f"Failed to convert column {name} from type {values.dtype} to datetime.") from error
+        raise SchemaError(f"Failed to convert column {name} from type {values.dtype} to {Scalar.datetime}.") from error
 
 
 def _widens(values: pd.Series[Any], target: np.dtype[Any]) -> bool:

@@ -37,10 +37,12 @@ class Scalar(Enum):
         return object if self in (Scalar.string, Scalar.binary) else self.numpy
 
     def __str__(self) -> str:
-        """The name of the type in an MLmodel file."""
-        return self.name
+        """As MLflow writes the type in the text of its messages."""
+        return f"DataType.{self.name}"
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        """As MLflow writes the type inside a schema."""
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Map:
 
     def __repr__(self) -> str:
         """As MLflow writes the type in its messages."""
-        return f"Map(str -> {self.values!r})"
+        return f"Map(str -> {self.values})"
 
 
 @dataclass(frozen=True)
