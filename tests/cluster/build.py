@@ -77,16 +77,8 @@ def _build(recipe: Recipe, go: Toolchain, target: Path, log: TextIO) -> None:
 
 
 def link_flags(recipe: Recipe) -> list[str]:
-    """Return the linker's flags: no debug information, and the version where the program reads it from variables.
-
-    Kubernetes' packages hold `gitVersion`, `gitMajor` and `gitMinor` (hack/lib/version.sh in k8s.io/kubernetes).
-    """
-    flags = ["-s", "-w"]
-    major, minor, *_ = [*recipe.version.split("."), ""]
-    for package in recipe.version_variables:
-        values = {"gitVersion": f"v{recipe.version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-        flags += [f"-X {package}.{name}={value}" for name, value in values.items()]
-    return flags
+    """Return the linker's flags: no debug information, and the recipe's variables."""
+    return ["-s", "-w", *(f"-X {name}={value}" for name, value in recipe.variables.items())]
 
 
 def _copy_module_files(recipe: Recipe, environment: dict[str, str], target: Path, log: TextIO) -> None:

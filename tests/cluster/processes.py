@@ -109,7 +109,7 @@ def start(
     return record
 
 
-def stop(name: str, grace: float = 10.0) -> None:
+def stop(name: str, grace: float = 3.0) -> None:
     """End a process, by force when `grace` seconds do not suffice, and forget it. One that is gone is no error."""
     record = read_record(name)
     if record is not None and alive(record):

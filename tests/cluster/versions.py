@@ -44,7 +44,8 @@ class Recipe:
     binary: str = ""
     distribution: str = ""
     sha256: tuple[str, ...] = ()
-    version_variables: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """String variables to set when linking, by their package's path and their name."""
     tools: tuple[str, ...] = ()
     sources: Mapping[str, bytes] = field(default_factory=dict)
     """The files of the component's directory under go/, by relative path, for `build = "module"`."""
@@ -52,7 +53,8 @@ class Recipe:
     def key(self, machine: str) -> str:
         """Return the name of this build on this processor architecture: the version and a digest of the recipe."""
         digest = hashlib.sha256()
-        entry = {name: value for name, value in vars(self).items() if name != "sources"}
+        # A field that is empty counts as absent, so that a new field of recipes leaves the keys as they are.
+        entry = {name: value for name, value in vars(self).items() if value and name != "sources"}
         digest.update(json.dumps([BUILDER, machine, entry], sort_keys=True).encode())
         for path, content in sorted(self.sources.items()):
             digest.update(path.encode() + b"\0" + content + b"\0")

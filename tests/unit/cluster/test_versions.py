@@ -23,12 +23,12 @@ def test_a_key_names_the_version_and_is_the_same_each_time() -> None:
     [
         dataclasses.replace(RECIPE, version="3.6.8"),
         dataclasses.replace(RECIPE, packages=("example.org/other",)),
-        dataclasses.replace(RECIPE, sha256=("00",)),
+        dataclasses.replace(RECIPE, variables={"main.version": "1"}),
         dataclasses.replace(RECIPE, sources={"go.mod": b"module y\n"}),
         dataclasses.replace(RECIPE, sources={"go.mod": b"module x\n", "go.sum": b""}),
         dataclasses.replace(RECIPE, sources={"go.sum": b"module x\n"}),
     ],
-    ids=["version", "packages", "digest", "content", "file added", "file renamed"],
+    ids=["version", "packages", "variables", "content", "file added", "file renamed"],
 )
 def test_whatever_changes_in_a_recipe_changes_its_key(other: Recipe) -> None:
     assert other.key("x86_64") != RECIPE.key("x86_64")
@@ -61,12 +61,23 @@ def test_a_modules_own_go_mod_requires_the_pinned_version_and_its_sums_are_check
     assert f"{module} v{recipe.version} h1:" in (MODULES / recipe.directory / "go.sum").read_text()
 
 
-def test_a_version_is_linked_into_the_variables_that_the_recipe_names() -> None:
-    flags = build.link_flags(dataclasses.replace(RECIPE, version="1.34.4", version_variables=("example.org/version",)))
-    assert "-X example.org/version.gitVersion=v1.34.4" in flags
-    assert "-X example.org/version.gitMajor=1" in flags
-    assert "-X example.org/version.gitMinor=34" in flags
+def test_a_recipes_variables_are_set_by_the_linker() -> None:
+    flags = build.link_flags(dataclasses.replace(RECIPE, variables={"example.org/version.gitVersion": "v1.34.4"}))
+    assert flags == ["-s", "-w", "-X example.org/version.gitVersion=v1.34.4"]
     assert build.link_flags(RECIPE) == ["-s", "-w"]
+
+
+@pytest.mark.parametrize(
+    ("component", "variable"),
+    [
+        ("kubernetes", "k8s.io/component-base/version.gitVersion"),
+        ("kubernetes", "k8s.io/client-go/pkg/version.gitVersion"),
+        ("helm", "helm.sh/helm/v3/internal/version.version"),
+    ],
+)
+def test_a_program_says_the_version_that_it_is(component: str, variable: str) -> None:
+    recipe = load().components[component]
+    assert recipe.variables[variable] == f"v{recipe.version}"
 
 
 @pytest.mark.parametrize(
