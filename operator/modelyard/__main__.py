@@ -65,7 +65,7 @@ def main() -> int:
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
-        log.error("%s", error)  # noqa: TRY400 - the message says all
+        log.error("%s", error)
         return 2
     registry = kopf.OperatorRegistry()
     running = kopf_settings()

@@ -15,7 +15,7 @@ from modelyard.api.modeldeployment import ModelDeployment
 from modelyard.api.names import MODEL_DIGEST_ANNOTATION, MODEL_NAME_ANNOTATION, MODEL_VERSION_LABEL, REVISION_LABEL
 from modelyard.api.reasons import Reason
 from modelyard.api.registeredmodel import RegisteredModel, VersionStatus
-from modelyard.desired.serving import DRAIN_SECONDS, ServedModel
+from modelyard.api.serving import DRAIN_SECONDS, ServedModel
 
 Json = dict[str, Any]
 

@@ -15,10 +15,10 @@ from modelyard.api.modeldeployment import (
     Phase,
 )
 from modelyard.api.reasons import ConditionType, Reason
+from modelyard.api.serving import ServedModel, pod_labels
 from modelyard.decide.conditions import Verdict, conditions, kstatus, timestamp
 from modelyard.decide.modeldeployment import Plan, Problem, Rollout
 from modelyard.decide.pods import Diagnosis
-from modelyard.desired.serving import ServedModel, selector
 
 _STALLED = {
     Reason.UNSUPPORTED_FLAVOR,
@@ -163,4 +163,4 @@ def _draining(seen: Observation) -> tuple[DrainingVersion, ...]:
 
 
 def _selector(deployment: ModelDeployment, revision: str) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted(selector(deployment, revision).items()))
+    return ",".join(f"{key}={value}" for key, value in sorted(pod_labels(deployment.metadata.name, revision).items()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from base64 import b64encode
 from dataclasses import dataclass
 
@@ -12,31 +11,13 @@ from modelyard.api.names import (
     MODEL_DIGEST_ANNOTATION,
     MODEL_NAME_ANNOTATION,
     MODEL_VERSION_LABEL,
-    REVISION_LABEL,
 )
+from modelyard.api.serving import DRAIN_SECONDS, ServedModel, pod_labels
 from modelyard.desired.common import CONTAINER_SECURITY, POD_SECURITY, Json, labels, metadata
 
 READER_SECRET = "modelyard-artifacts-reader"  # noqa: S105 - the name of an object
 PORT = 8080
-DRAIN_SECONDS = 10
-"""How long a pod that is going goes on answering, until every proxy has heard that it is."""
-
 _COMPONENT = "model"
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """One version of a model, with what a pod needs to load it."""
-
-    name: str
-    version: int
-    artifact: str
-    digest: str
-
-    @property
-    def revision(self) -> str:
-        """Names the content: 8 hex digits, the same for the same model, version and digest."""
-        return hashlib.sha256(f"{self.name}\n{self.version}\n{self.digest}".encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -54,14 +35,9 @@ def deployment_name(owner: ModelDeployment, model: ServedModel) -> str:
     return f"{owner.metadata.name}-v{model.version}-{model.revision}"
 
 
-def selector(owner: ModelDeployment, revision: str) -> dict[str, str]:
-    """Return the labels that select the pods of one revision."""
-    return {DEPLOYMENT_LABEL: owner.metadata.name, REVISION_LABEL: revision}
-
-
 def deployment(owner: ModelDeployment, model: ServedModel, image: str, pull_policy: str) -> Json:
     """Return the Deployment of one version."""
-    selected = selector(owner, model.revision)
+    selected = pod_labels(owner.metadata.name, model.revision)
     identity = {**selected, MODEL_VERSION_LABEL: str(model.version)}
     annotations = {MODEL_NAME_ANNOTATION: model.name, MODEL_DIGEST_ANNOTATION: model.digest}
     meta = metadata(owner, deployment_name(owner, model), _COMPONENT, identity)
@@ -131,7 +107,7 @@ def service(owner: ModelDeployment, revision: str) -> Json:
         "metadata": metadata(owner, owner.metadata.name, _COMPONENT, {DEPLOYMENT_LABEL: owner.metadata.name}),
         "spec": {
             "type": "ClusterIP",
-            "selector": selector(owner, revision),
+            "selector": pod_labels(owner.metadata.name, revision),
             "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
         },
     }

@@ -9,6 +9,7 @@ from typing import Any
 from modelyard.api.modeldeployment import ModelDeployment
 from modelyard.api.names import DEPLOYMENT_LABEL, REVISION_LABEL
 from modelyard.api.registeredmodel import RegisteredModel
+from modelyard.api.serving import ServedModel, pod_labels
 from modelyard.cluster.client import ApiError, Client, NotFound
 from modelyard.cluster.ensure import ensure, ensure_status
 from modelyard.cluster.resources import DEPLOYMENTS, INGRESSES, PODS, SECRETS, SERVICES, of_kind
@@ -25,7 +26,6 @@ from modelyard.decide.modeldeployment import (
 from modelyard.decide.modeldeployment_status import Observation, status
 from modelyard.decide.pods import Diagnosis, diagnose
 from modelyard.desired import serving
-from modelyard.desired.serving import ServedModel
 from modelyard.reconcile.base import Clock, Outcome
 from modelyard.settings import Settings
 
@@ -167,7 +167,7 @@ class ModelDeploymentReconciler:
         rollout = rollouts.get(wanted.revision)
         if rollout is None or rollout.settled:
             return None
-        labels = ",".join(f"{k}={v}" for k, v in serving.selector(owner, wanted.revision).items())
+        labels = ",".join(f"{k}={v}" for k, v in pod_labels(owner.metadata.name, wanted.revision).items())
         return diagnose(live[wanted.revision], self._client.list_all(PODS, owner.metadata.namespace, labels))
 
     def _write_status(self, owner: ModelDeployment, seen: Observation) -> None:

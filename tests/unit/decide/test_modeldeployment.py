@@ -9,9 +9,9 @@ import pytest
 
 from modelyard.api import ModelDeployment, RegisteredModel
 from modelyard.api.reasons import Reason
+from modelyard.api.serving import ServedModel
 from modelyard.decide.modeldeployment import DRAIN, NOTHING, Problem, Reported, Rollout, plan, reported, wanted_version
 from modelyard.desired import serving
-from modelyard.desired.serving import ServedModel
 
 NOW = datetime(2026, 1, 15, 12, 0, 0, tzinfo=UTC)
 FRESH = Reported(None, {})

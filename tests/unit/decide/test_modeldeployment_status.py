@@ -9,10 +9,10 @@ import pytest
 from modelyard.api.common import ConditionStatus
 from modelyard.api.modeldeployment import Phase
 from modelyard.api.reasons import ConditionType, Reason
+from modelyard.api.serving import ServedModel
 from modelyard.decide.modeldeployment import NOTHING, Plan, Problem, Rollout
 from modelyard.decide.modeldeployment_status import Observation, status
 from modelyard.decide.pods import Diagnosis
-from modelyard.desired.serving import ServedModel
 from tests.unit.decide.test_modeldeployment import NOW, V1, V2, deployment, rollout, rollouts
 
 TRUE, FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from modelyard.api import ModelDeployment
+from modelyard.api.serving import ServedModel
 from modelyard.desired import serving
-from modelyard.desired.serving import Reader, ServedModel
+from modelyard.desired.serving import Reader
 
 V3 = ServedModel("churn-prediction-model", 3, "s3://modelyard/artifacts/1/model", "sha256:" + "3" * 64)
 
