@@ -44,6 +44,10 @@ class Contended(RegistryError):
     """Others wrote the same object every time; trying again later will do."""
 
 
+class NotInStatus(RegistryError):
+    """The version is recorded, so it must not be registered again; it appears as soon as somebody takes it in."""
+
+
 class ModelObjects:
     """The RegisteredModels of a cluster. Every method may raise `ApiError`."""
 

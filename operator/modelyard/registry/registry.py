@@ -24,11 +24,19 @@ from modelyard.api.registeredmodel import (
     VersionStatus,
 )
 from modelyard.artifacts.manifest import Manifest
-from modelyard.artifacts.store import AlreadyExists, ArtifactStore
-from modelyard.cluster.client import Client
+from modelyard.artifacts.store import AlreadyExists, ArtifactStore, ArtifactStoreUnreachable
+from modelyard.cluster.client import ApiError, Client
 from modelyard.decide.registeredmodel import Move, StageChange, precise_timestamp
 from modelyard.registry.journal import Journal
-from modelyard.registry.objects import TRIES, Contended, LimitExceeded, ModelObjects, RegistryError, VersionNotFound
+from modelyard.registry.objects import (
+    TRIES,
+    Contended,
+    LimitExceeded,
+    ModelObjects,
+    NotInStatus,
+    RegistryError,
+    VersionNotFound,
+)
 from modelyard.registry.records import FileRecord, MetadataRecord, MoveRecord, TransitionRecord, VersionRecord, fold
 
 Clock = Callable[[], datetime]
@@ -71,7 +79,7 @@ class Registry(ModelObjects):
         """Register a new version of an existing model.
 
         The files are read first, so a source that is missing takes no number.
-        Raises `ArtifactMissing`, `ModelNotFound`, `LimitExceeded`, `Contended`.
+        Raises `ArtifactMissing`, `ModelNotFound`, `LimitExceeded`, `Contended`, `NotInStatus`.
         """
         return self._register(namespace, model_name, candidate, None)
 
@@ -88,10 +96,13 @@ class Registry(ModelObjects):
         manifest = self._store.manifest(candidate.artifact)
         unnumbered = self._version_record(model_name, candidate, manifest, key)
         number = self._take_number(journal, model.status, unnumbered)
-        written = self.update_status(namespace, model_name, lambda model: _caught_up(journal, model))
-        version = written.status.find(number)
-        assert version is not None
-        return version
+        try:
+            written = self.update_status(namespace, model_name, lambda model: _caught_up(journal, model))
+        except (ApiError, ArtifactStoreUnreachable, RegistryError) as error:
+            raise NotInStatus(
+                f"version {number} of {model_name!r} is registered, but its object does not show it yet: {error}"
+            ) from error
+        return _version_of(written.status, model_name, number)
 
     def _version_record(
         self, model_name: str, candidate: Candidate, manifest: Manifest, key: str | None
@@ -134,6 +145,11 @@ class Registry(ModelObjects):
                 journal.add_version(record.model_copy(update={"version": number}))
             except AlreadyExists:
                 continue
+            except ArtifactStoreUnreachable as error:
+                raise NotInStatus(
+                    f"whether version {number} of {record.model!r} is registered is not known; look before "
+                    f"registering it again: {error}"
+                ) from error
             return number
         raise Contended(f"others took every version number of {record.model!r} that was free")
 

@@ -1,0 +1,61 @@
+"""What `sources` needs to know of MLflow's tracking store: logged models and runs."""
+
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+from mlflow.tracking._tracking_service.utils import _get_store
+
+from modelyard.api.registeredmodel import VersionStatus
+from modelyard.registry.sources import Origin
+
+# The server's own name for it; importing it from there would import the server.
+_SERVER_VARIABLE = "_MLFLOW_SERVER_FILE_STORE"
+
+
+class MlflowLookup:
+    """Reads the tracking store: in an MLflow server the server's own, elsewhere the one of `tracking_uri`."""
+
+    def __init__(self, tracking_uri: str | None, version: Callable[[str, str], VersionStatus]) -> None:
+        self._tracking_uri = tracking_uri
+        self._version = version
+
+    def logged_model(self, model_id: str) -> Origin:
+        """Return where the logged model is. Raises `MlflowException` where there is none."""
+        found = self._store().get_logged_model(model_id)
+        return Origin(found.artifact_location, found.source_run_id or None, model_id)
+
+    def run_artifact(self, run_id: str, path: str) -> Origin:
+        """Return where the model that a run logged under `path` is; without such a model, the run's directory."""
+        store = self._store()
+        run = store.get_run(run_id)
+        outputs = run.outputs.model_outputs if run.outputs else []
+        for output in sorted(outputs, key=lambda output: output.step, reverse=True):
+            model = store.get_logged_model(output.model_id)
+            if model.name == path:
+                return Origin(model.artifact_location, run_id, output.model_id)
+        return Origin(f"{run.info.artifact_uri.rstrip('/')}/{path}".rstrip("/"), run_id)
+
+    def model_version(self, reference: str) -> Origin:
+        """Return where a registered version is. Raises `MlflowException` where there is none."""
+        name, slash, version = reference.partition("/")
+        if not slash:
+            name, at, alias = reference.rpartition("@")
+            if not at:
+                raise MlflowException(f"models:/{reference} names no version", RESOURCE_DOES_NOT_EXIST)
+            version = f"@{alias}"
+        found = self._version(name, version)
+        return Origin(found.artifact, found.run_id, found.model_id)
+
+    def _store(self) -> Any:
+        if os.environ.get(_SERVER_VARIABLE):
+            from mlflow.server.handlers import _get_tracking_store  # noqa: PLC0415
+
+            return _get_tracking_store()
+        return _get_store(self._tracking_uri)

@@ -1,0 +1,61 @@
+"""The MLflow client's edits of an object's spec, under its own field manager; they yield to Git's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from modelyard.api.names import MLFLOW_FIELD_MANAGER
+from modelyard.api.registeredmodel import RegisteredModel
+from modelyard.cluster.client import Conflict
+from modelyard.registry.edits import refuse_git
+from modelyard.registry.objects import REGISTERED_MODELS, TRIES, Contended, ModelObjects
+
+Json = dict[str, Any]
+
+
+class SpecEdits:
+    """Edits the models of one namespace."""
+
+    def __init__(self, objects: ModelObjects, namespace: str, git_managers: Sequence[str]) -> None:
+        self._objects = objects
+        self._namespace = namespace
+        self.git_managers = git_managers
+
+    def set(self, model_name: str, field: str, value: Any) -> RegisteredModel:
+        """Set one field of `spec` (of a map: the keys of `value`, None removes one); return the model after it.
+
+        No request is made where that is the case already. Raises `OwnedByGit`, `ModelNotFound`, `Contended`.
+        """
+        for _ in range(TRIES):
+            model = self._objects.get_model(self._namespace, model_name)
+            changed = _changed(getattr(model.spec, field), value)
+            if not changed:
+                return model
+            for path in changed:
+                refuse_git(model, ("spec", field, *path), ".".join((field, *path)), self.git_managers)
+            try:
+                return self.patch(model, {"spec": {field: value}})
+            except Conflict:
+                continue
+        raise Contended(f"others changed {model_name!r} every time")
+
+    def patch(self, model: RegisteredModel, patch: Json) -> RegisteredModel:
+        """Merge `patch` into the object as it was read. Raises `Conflict` where it has changed since."""
+        metadata = {**patch.get("metadata", {}), "resourceVersion": model.metadata.resource_version}
+        return RegisteredModel.parse(
+            self._objects.client.merge_patch(
+                REGISTERED_MODELS,
+                self._namespace,
+                model.metadata.name,
+                {**patch, "metadata": metadata},
+                MLFLOW_FIELD_MANAGER,
+            )
+        )
+
+
+def _changed(present: Any, value: Any) -> list[tuple[str, ...]]:
+    """Return the paths below the field that the patch changes."""
+    if not isinstance(value, dict):
+        return [()] if (present or None) != (value or None) else []
+    return [(key,) for key, wanted in value.items() if present.get(key) != wanted]

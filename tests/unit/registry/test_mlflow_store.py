@@ -1,0 +1,353 @@
+"""The store plugin against an API server and a bucket in memory; the operator reconciles whenever the store waits."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
+from mlflow.exceptions import MlflowException
+from mlflow.store.model_registry.abstract_store import AbstractStore
+
+from modelyard.api.names import REPLACED_BECOMES_ANNOTATION
+from modelyard.api.registeredmodel import Stage
+from modelyard.registry import transitions
+from modelyard.registry.mlflow_store import ModelyardStore
+from modelyard.registry.objects import REGISTERED_MODELS
+from modelyard.registry.sources import Origin
+from modelyard.settings import RegistrySettings
+from tests.fakes.artifacts import SETTINGS
+from tests.unit.registry.world import NAMESPACE, World
+
+
+@pytest.fixture
+def store(world: World, monkeypatch: pytest.MonkeyPatch) -> ModelyardStore:
+    settings = RegistrySettings(**asdict(SETTINGS), transition_timeout=5)
+    made = ModelyardStore("modelyard://ml", None, settings=settings, registry=world.registry)
+    monkeypatch.setattr(transitions.time, "sleep", lambda _: world.reconcile())
+    monkeypatch.setattr(made._lookup, "logged_model", lambda _: Origin("mlflow-artifacts:/two", "run-2", "m-2"))
+    return made
+
+
+@pytest.fixture
+def churn(store: ModelyardStore, world: World) -> ModelyardStore:
+    """A model with versions 1 and 2."""
+    world.bucket.put_model("one")
+    world.bucket.put_model("two", b"other weights")
+    store.create_registered_model("churn")
+    store.create_model_version("churn", "mlflow-artifacts:/one", run_id="run-1")
+    store.create_model_version("churn", "models:/m-2", model_id="m-2")
+    return store
+
+
+def code(raised: pytest.ExceptionInfo[MlflowException]) -> str:
+    return str(raised.value.error_code)
+
+
+def stages(store: ModelyardStore) -> dict[int, str]:
+    return {int(v.version): v.current_stage for v in store.search_model_versions("name='churn'", 100)}
+
+
+def test_every_method_of_mlflows_store_is_there() -> None:
+    abstract = {name for name, _ in inspect.getmembers(AbstractStore, inspect.isfunction) if not name.startswith("_")}
+    ours = {name for name in abstract if getattr(ModelyardStore, name) is not getattr(AbstractStore, name)}
+    inherited = abstract - ours
+    # MLflow builds prompts and copies on the methods above.
+    assert all("prompt" in name or name == "copy_model_version" for name in inherited)
+
+
+def test_the_parameters_are_mlflows() -> None:
+    for name, method in inspect.getmembers(AbstractStore, inspect.isfunction):
+        ours = getattr(ModelyardStore, name)
+        if ours is not method and not name.startswith("__") and "webhook" not in name:
+            assert list(inspect.signature(ours).parameters) == list(inspect.signature(method).parameters), name
+
+
+@pytest.mark.parametrize("uri", [None, "modelyard://", "modelyard://ml/more", "sqlite:///x.db"])
+def test_the_uri_names_a_namespace(uri: str | None) -> None:
+    with pytest.raises(MlflowException, match="must be modelyard://<namespace>"):
+        ModelyardStore(uri)
+
+
+def test_a_model_is_created_with_description_and_tags(store: ModelyardStore, world: World) -> None:
+    store.create_registered_model("churn", [RegisteredModelTag("team", "risk")], "Who leaves")
+    model = store.get_registered_model("churn")
+    assert (model.name, model.description, model.tags) == ("churn", "Who leaves", {"team": "risk"})
+    assert model.creation_timestamp == int(world.clock().timestamp() * 1000)
+    with pytest.raises(MlflowException, match="already exists") as raised:
+        store.create_registered_model("churn")
+    assert code(raised) == "RESOURCE_ALREADY_EXISTS"
+
+
+def test_a_model_that_is_missing(store: ModelyardStore) -> None:
+    with pytest.raises(MlflowException, match="no registered model 'nope'") as raised:
+        store.get_registered_model("nope")
+    assert code(raised) == "RESOURCE_DOES_NOT_EXIST"
+
+
+def test_description_and_tags_of_a_model_change(churn: ModelyardStore, world: World) -> None:
+    churn.update_registered_model("churn", "text")
+    churn.set_registered_model_tag("churn", RegisteredModelTag("a", "1"))
+    churn.set_registered_model_tag("churn", RegisteredModelTag("b", "2"))
+    churn.delete_registered_model_tag("churn", "a")
+    churn.delete_registered_model_tag("churn", "never")
+    model = churn.get_registered_model("churn")
+    assert (model.description, model.tags) == ("text", {"b": "2"})
+    assert world.model().spec.tags == {"b": "2"}
+
+
+def test_an_edit_that_changes_nothing_writes_nothing(churn: ModelyardStore, world: World) -> None:
+    churn.set_registered_model_tag("churn", RegisteredModelTag("a", "1"))
+    world.client.requests.clear()
+    churn.set_registered_model_tag("churn", RegisteredModelTag("a", "1"))
+    churn.delete_registered_model_alias("churn", "none")
+    assert world.client.writes == []
+
+
+def test_versions_are_registered_with_what_mlflow_shows(churn: ModelyardStore) -> None:
+    one, two = churn.get_model_version("churn", "1"), churn.get_model_version("churn", "2")
+    assert (one.version, one.run_id, one.source, one.status, one.current_stage) == (
+        1,
+        "run-1",
+        "mlflow-artifacts:/one",
+        "READY",
+        "None",
+    )
+    assert (two.run_id, two.model_id, two.source) == ("run-2", "m-2", "models:/m-2")
+    assert one.to_proto().version == "1"
+
+
+def test_a_version_may_have_tags_and_a_description(churn: ModelyardStore) -> None:
+    tags = [ModelVersionTag("a", "1")]
+    made = churn.create_model_version(
+        "churn", "mlflow-artifacts:/one", tags=tags, description="text", run_link="http://x"
+    )
+    assert (made.tags, made.description, made.run_link) == ({"a": "1"}, "text", "http://x")
+    churn.set_model_version_tag("churn", "3", ModelVersionTag("b", "2"))
+    churn.delete_model_version_tag("churn", "3", "a")
+    assert churn.update_model_version("churn", "3", "more").description == "more"
+    assert churn.get_model_version("churn", "3").tags == {"b": "2"}
+
+
+def test_a_copy_has_the_same_files(churn: ModelyardStore) -> None:
+    copy = churn.copy_model_version(churn.get_model_version("churn", 1), "Other Model")
+    assert (copy.name, copy.version, copy.run_id, copy.source) == ("Other Model", 1, "run-1", "models:/churn/1")
+    assert churn.get_model_version_download_uri("Other Model", "1") == "mlflow-artifacts:/one"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("file:///tmp/model", "cannot be registered from 'file:///tmp/model'"),
+        ("mlflow-artifacts:/nothing", "there is no file below s3://models/team/artifacts/nothing"),
+    ],
+)
+def test_a_source_that_cannot_be_taken(churn: ModelyardStore, source: str, message: str) -> None:
+    with pytest.raises(MlflowException, match=message) as raised:
+        churn.create_model_version("churn", source)
+    assert code(raised) == "INVALID_PARAMETER_VALUE"
+    assert churn.create_model_version("churn", "mlflow-artifacts:/one").version == 3
+
+
+def test_prompts_are_refused_with_what_to_do(store: ModelyardStore) -> None:
+    with pytest.raises(MlflowException, match="keeps models, not prompts") as raised:
+        store.create_prompt("greeting")
+    assert code(raised) == "NOT_IMPLEMENTED"
+    assert list(store.search_prompts()) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: s.rename_registered_model("churn", "x"), "copy_model_version"),
+        (lambda s: s.delete_registered_model("churn"), "kubectl delete registeredmodel churn -n ml"),
+        (lambda s: s.delete_model_version("churn", "1"), "transition_model_version_stage"),
+        (lambda s: s.create_webhook("n", "u", []), "kubectl get registeredmodels -n ml --watch"),
+    ],
+)
+def test_what_is_not_to_be_had_says_what_to_do(churn: ModelyardStore, call: Any, message: str) -> None:
+    with pytest.raises(MlflowException, match=message) as raised:
+        call(churn)
+    assert code(raised) == "NOT_IMPLEMENTED"
+
+
+def test_there_are_no_webhooks(store: ModelyardStore) -> None:
+    assert list(store.list_webhooks()) == []
+    assert list(store.list_webhooks_by_event(None)) == []
+
+
+def test_a_transition_waits_for_the_operator(churn: ModelyardStore, world: World) -> None:
+    moved = churn.transition_model_version_stage("churn", "2", "Staging", False)
+    assert moved.current_stage == "Staging"
+    assert world.model().spec.stages == {"staging": 2}
+    assert world.status().stages["staging"].by == "mlflow"
+    assert churn.transition_model_version_stage("churn", "2", "production", True).current_stage == "Production"
+    assert world.model().spec.stages == {"production": 2}
+    assert [(t.from_, t.to) for t in world.status().transitions] == [("Staging", "Production"), ("None", "Staging")]
+
+
+@pytest.mark.parametrize(("archive", "becomes"), [(True, "Archived"), (False, "None")])
+def test_the_replaced_version_is_archived_or_not(churn: ModelyardStore, archive: bool, becomes: str) -> None:
+    churn.transition_model_version_stage("churn", "1", "Production", archive)
+    churn.transition_model_version_stage("churn", "2", "Production", archive)
+    assert stages(churn) == {1: becomes, 2: "Production"}
+
+
+@pytest.mark.parametrize("stage", ["Archived", "None"])
+def test_a_version_leaves_its_stage(churn: ModelyardStore, world: World, stage: str) -> None:
+    churn.transition_model_version_stage("churn", "1", "Production", False)
+    assert churn.transition_model_version_stage("churn", "1", stage, False).current_stage == stage
+    assert world.model().spec.stages == {}
+    assert world.status().transitions[0].by == "mlflow"
+
+
+def test_a_version_in_no_stage_is_archived_without_the_spec(churn: ModelyardStore, world: World) -> None:
+    assert churn.transition_model_version_stage("churn", "1", "Archived", False).current_stage == "Archived"
+    assert world.model().metadata.generation == 1
+
+
+def test_asking_again_for_what_is_so_changes_nothing(churn: ModelyardStore, world: World) -> None:
+    churn.transition_model_version_stage("churn", "1", "Production", True)
+    world.client.requests.clear()
+    churn.transition_model_version_stage("churn", "1", "Production", True)
+    assert world.client.writes == []
+
+
+def test_what_an_earlier_transition_said_of_another_version_is_forgotten(churn: ModelyardStore, world: World) -> None:
+    churn.transition_model_version_stage("churn", "1", "Production", True)
+    churn.transition_model_version_stage("churn", "2", "Production", False)
+    assert world.model().metadata.annotations == {REPLACED_BECOMES_ANNOTATION: "production=1:None"}
+    churn.transition_model_version_stage("churn", "1", "Production", True)
+    assert world.model().metadata.annotations == {}
+    assert stages(churn) == {1: "Production", 2: "Archived"}
+
+
+def test_a_field_that_git_owns_is_left_to_git(churn: ModelyardStore, world: World) -> None:
+    world.edit({"stages": {"production": 1}}, "argocd-controller")
+    world.reconcile()
+    for version, stage in (("2", "Production"), ("1", "Archived")):
+        with pytest.raises(MlflowException) as raised:
+            churn.transition_model_version_stage("churn", version, stage, False)
+        assert raised.value.message == "production of churn is managed by argocd-controller: change it there"
+        assert code(raised) == "PERMISSION_DENIED"
+    assert churn.transition_model_version_stage("churn", "2", "Staging", False).current_stage == "Staging"
+
+
+def test_a_version_that_git_keeps_in_staging_may_go_to_production(churn: ModelyardStore, world: World) -> None:
+    world.edit({"stages": {"staging": 1}}, "argocd-controller")
+    world.reconcile()
+    assert churn.transition_model_version_stage("churn", "1", "Production", False).current_stage == "Production"
+    assert world.model().spec.stages == {"staging": 1, "production": 1}
+    (staging,) = churn.get_latest_versions("churn", ["Staging"])
+    assert staging.version == 1
+
+
+def test_an_earlier_kubectl_edit_locks_nothing(churn: ModelyardStore, world: World) -> None:
+    world.edit({"stages": {"production": 1}}, "kubectl-edit")
+    assert churn.transition_model_version_stage("churn", "2", "Production", False).current_stage == "Production"
+
+
+def test_other_fields_of_git_are_left_to_git_too(churn: ModelyardStore, world: World) -> None:
+    world.edit({"description": "from Git", "aliases": {"champion": 1}}, "argocd-controller")
+    with pytest.raises(MlflowException, match="description of churn is managed by argocd-controller"):
+        churn.update_registered_model("churn", "mine")
+    with pytest.raises(MlflowException, match="champion of churn is managed by"):
+        churn.set_registered_model_alias("churn", "champion", "2")
+    churn.set_registered_model_alias("churn", "challenger", "2")
+
+
+def test_a_broken_version_is_refused_with_the_operators_words(churn: ModelyardStore, world: World) -> None:
+    world.bucket.delete("s3://models/team/artifacts/one/model.pkl")
+    with pytest.raises(
+        MlflowException, match=r"version 1 of churn is not in Production: .*model.pkl is missing"
+    ) as raised:
+        churn.transition_model_version_stage("churn", "1", "Production", False)
+    assert code(raised) == "RESOURCE_CONFLICT"
+
+
+def test_without_a_verdict_the_wish_is_recorded(churn: ModelyardStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(churn._transitions, "_timeout", 0)
+    with pytest.raises(MlflowException, match="kubectl get registeredmodel churn -n ml --watch") as raised:
+        churn.transition_model_version_stage("churn", "1", "Production", False)
+    assert code(raised) == "RESOURCE_CONFLICT"
+
+
+def test_a_version_that_is_missing(churn: ModelyardStore) -> None:
+    for call in (
+        lambda: churn.get_model_version("churn", "9"),
+        lambda: churn.transition_model_version_stage("churn", "9", "Production", False),
+        lambda: churn.set_registered_model_alias("churn", "champion", "9"),
+    ):
+        with pytest.raises(MlflowException, match="not found") as raised:
+            call()
+        assert code(raised) == "RESOURCE_DOES_NOT_EXIST"
+
+
+def test_archiving_existing_versions_needs_an_active_stage(churn: ModelyardStore) -> None:
+    with pytest.raises(MlflowException, match="is not an Active stage"):
+        churn.transition_model_version_stage("churn", "1", "Archived", True)
+
+
+def test_aliases(churn: ModelyardStore, world: World) -> None:
+    churn.set_registered_model_alias("churn", "champion", "1")
+    assert world.model().spec.aliases == {"champion": 1}
+    assert churn.get_model_version_by_alias("churn", "champion").version == 1
+    assert churn.get_model_version("churn", "1").aliases == ["champion"]
+    assert churn.get_registered_model("churn").aliases == {"champion": "1"}
+    assert churn.get_model_version_by_alias("churn", "latest").version == 2
+    churn.delete_registered_model_alias("churn", "champion")
+    with pytest.raises(MlflowException, match="alias champion not found"):
+        churn.get_model_version_by_alias("churn", "champion")
+
+
+def test_the_latest_version_of_each_stage(churn: ModelyardStore) -> None:
+    assert [v.version for v in churn.get_latest_versions("churn")] == [2]
+    churn.transition_model_version_stage("churn", "1", "Production", False)
+    assert [v.version for v in churn.get_latest_versions("churn", ["Production"])] == [1]
+    assert sorted(v.version for v in churn.get_latest_versions("churn")) == [1, 2]
+    assert churn.get_latest_versions("churn", ["staging"]) == []
+
+
+def test_a_search_for_models_is_one_list(churn: ModelyardStore, world: World) -> None:
+    for number in range(3):
+        churn.create_registered_model(f"model-{number}")
+    world.client.requests.clear()
+    first = churn.search_registered_models(None, 2)
+    assert [model.name for model in first] == ["churn", "model-0"]
+    assert world.client.requests == [("GET", REGISTERED_MODELS.path(NAMESPACE))]
+    assert [model.name for model in churn.search_registered_models(None, 2, None, first.token)] == [
+        "model-1",
+        "model-2",
+    ]
+    assert [model.name for model in churn.search_registered_models("name LIKE 'model%'", 9, ["name DESC"])] == [
+        "model-2",
+        "model-1",
+        "model-0",
+    ]
+
+
+def test_a_search_for_versions(churn: ModelyardStore, world: World) -> None:
+    world.client.requests.clear()
+    assert [v.version for v in churn.search_model_versions("name='churn'", 10)] == [2, 1]
+    assert world.client.requests == [("GET", REGISTERED_MODELS.path(NAMESPACE, "churn"))]
+    assert [v.version for v in churn.search_model_versions("run_id='run-1'", 10)] == [1]
+    assert [v.version for v in churn.search_model_versions(None, 10, ["version_number ASC"])] == [1, 2]
+    assert list(churn.search_model_versions("name='nope'", 10)) == []
+    world.clock.forward(1)
+    churn.set_model_version_tag("churn", "1", ModelVersionTag("good", "yes"))
+    assert [v.version for v in churn.search_model_versions("tags.good = 'yes'", 10)] == [1]
+    assert [v.version for v in churn.search_model_versions("name='churn'", 10)] == [1, 2]
+    with pytest.raises(MlflowException, match="max_results"):
+        churn.search_model_versions(None, 0)
+
+
+def test_references_to_versions(churn: ModelyardStore) -> None:
+    churn.set_registered_model_alias("churn", "best", "1")
+    churn.transition_model_version_stage("churn", "1", "Production", False)
+    references = {"1": 1, "latest": 2, "@best": 1, "Production": 1}
+    assert {r: churn._version_of_reference("churn", r).version for r in references} == references
+    with pytest.raises(Exception, match="no version of 'churn' is in Staging"):
+        churn._version_of_reference("churn", "Staging")
+    assert str(Stage.STAGING) == "Staging"
