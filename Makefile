@@ -38,6 +38,10 @@ cluster-status: ## List the local cluster's processes
 env: ## Print the shell commands that make a shell use the cluster: eval "$(make -s env)"
 	@$(CLUSTER) env
 
+.PHONY: images
+images: ## Build what changed of the images and put it into the local cluster
+	$(PYTHON) -m tests.cluster.images
+
 # A shell that uses the cluster, and the images that were built for it.
 USE_CLUSTER = eval "$$($(CLUSTER) env)" &&
 
