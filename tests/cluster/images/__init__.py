@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -17,7 +18,7 @@ from pathlib import Path
 from tests.cluster import containerd
 from tests.cluster.errors import ClusterError
 from tests.cluster.images import builder, plan, storage, transfer
-from tests.cluster.images.plan import BASE, Image
+from tests.cluster.images.plan import BASE, Image, Work
 from tests.cluster.locks import exclusive
 from tests.cluster.paths import REPOSITORY, state_dir
 
@@ -65,36 +66,35 @@ def ensure_images(build_only: bool = False) -> None:
     # The names are those of the copy that is built from: an edit in the meantime belongs to the next run.
     with exclusive("images"), builder.snapshot(wanted) as sources:
         named = plan.references(wanted, sources)
-        present = set() if build_only else transfer.present_images()
-        missing = [image for image in wanted if image.base and named[image.name] not in present]
-        built = _build_missing(wanted, missing, named, sources)
-        for image in [] if build_only else missing:
-            _import(named[image.name])
-        if built:
+        present = None if build_only else transfer.present_images()
+        todo = plan.work(wanted, named, {image.ref for image in storage.stored_images(builder.storage())}, present)
+        _carry_out(todo, named, sources)
+        if todo.build:
             builder.prune(list(named.values()))
         if not build_only:
             values_file().write_text(plan.values(named))
-    took = time.monotonic() - begun
-    if build_only:
-        print(f"images: {len(built)} built in {took:.1f} s")
-    else:
-        print(f"images: {len(built)} built, {len(missing)} imported in {took:.1f} s; values: {values_file()}")
+    done = f"images: {len(todo.build)} built, {len(todo.bring)} imported in {time.monotonic() - begun:.1f} s"
+    print(done if build_only else f"{done}; values: {values_file()}")
 
 
-def _build_missing(
-    wanted: Sequence[Image], missing: Sequence[Image], named: Mapping[str, str], sources: Path
-) -> list[str]:
-    """Build those of the missing images that the storage lacks, and the base if one of them needs it."""
-    stored = {image.ref for image in storage.stored_images(builder.storage())}
-    todo = [image for image in missing if named[image.name] not in stored]
-    if not todo:
-        return []
-    bases = [image for image in wanted if image.name == BASE and named[BASE] not in stored]
-    for image in bases:
-        builder.build(image, named[image.name], "", sources)
+def _carry_out(todo: Work, named: Mapping[str, str], sources: Path) -> None:
+    """Build the base first, then the others, and import each as soon as it is there."""
+    importing = threading.Lock()
+
+    def deliver(image: Image) -> None:
+        if image in todo.build:
+            builder.build(image, named[image.name], named[BASE], sources)
+        if image in todo.bring:
+            # Two at a time would both bring the layers that the images share.
+            with importing:
+                _import(named[image.name])
+
+    for image in todo.build:
+        if image.name == BASE:
+            builder.build(image, named[BASE], "", sources)
+    others = {image.name: image for image in (*todo.build, *todo.bring) if image.name != BASE}
     with ThreadPoolExecutor(WORKERS) as pool:
-        _finish([pool.submit(builder.build, image, named[image.name], named[BASE], sources) for image in todo])
-    return [image.name for image in (*bases, *todo)]
+        _finish([pool.submit(deliver, image) for image in others.values()])
 
 
 def _finish(running: Sequence[Future[None]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,6 +106,29 @@ def values(named: Mapping[str, str]) -> str:
         # A tag of digits alone, or one such as 12e345678901, would be a number.
         lines.append(f'  {value}: {{repository: {repository}, tag: "{tag}", pullPolicy: Never}}')
     return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to do, in order: the images to build and those to import into the cluster."""
+
+    build: tuple[Image, ...]
+    bring: tuple[Image, ...]
+
+
+def work(
+    wanted: Sequence[Image], named: Mapping[str, str], stored: Collection[str], present: Collection[str] | None
+) -> Work:
+    """Return what is to do, given the full names that the storage and the cluster hold.
+
+    `present` is None where no cluster is to be served. An image that the cluster has is not built, and the base is
+    built only where another image needs it; nothing runs in the base, so it is not imported.
+    """
+    leaves = [image for image in wanted if image.name != BASE]
+    bring = tuple(image for image in leaves if present is not None and named[image.name] not in present)
+    build = [image for image in (leaves if present is None else bring) if named[image.name] not in stored]
+    bases = [image for image in wanted if image.name == BASE and named[BASE] not in stored and build]
+    return Work((*bases, *build), bring)
 
 
 @dataclass(frozen=True)

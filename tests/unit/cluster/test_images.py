@@ -165,6 +165,34 @@ def test_every_file_that_the_dockerfiles_copy_is_an_input() -> None:
                     ), f"{image.name} copies {source}"
 
 
+OTHERS = ["tracking", "postgresql", "serving", "operator", "minio"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "present", "built", "imported"),
+    [
+        pytest.param([], [], ["base", *OTHERS], OTHERS, id="from nothing"),
+        pytest.param([], OTHERS, [], [], id="the cluster has all"),
+        pytest.param(["base", *OTHERS], [], [], OTHERS, id="a new cluster, all built"),
+        pytest.param(["base"], ["minio", "postgresql", "serving"], ["tracking", "operator"], ["tracking", "operator"]),
+        pytest.param([], ["tracking", "postgresql", "serving", "minio"], ["base", "operator"], ["operator"]),
+        pytest.param([], None, ["base", *OTHERS], [], id="no cluster"),
+        pytest.param(
+            ["base", "minio"], None, [name for name in OTHERS if name != "minio"], [], id="no cluster, some built"
+        ),
+        pytest.param(OTHERS, None, [], [], id="no cluster, all built"),
+    ],
+)
+def test_only_what_is_missing_is_built_and_imported(
+    repository: Path, stored: list[str], present: list[str] | None, built: list[str], imported: list[str]
+) -> None:
+    named = names(repository)
+    held = None if present is None else {named[name] for name in present}
+    todo = plan.work(plan.images({}), named, {named[name] for name in stored}, held)
+    assert [image.name for image in todo.build] == built
+    assert [image.name for image in todo.bring] == imported
+
+
 def test_values_name_each_image_as_it_is_in_the_cluster(repository: Path) -> None:
     named = names(repository)
     rendered = yaml.safe_load(plan.values(named))["images"]
