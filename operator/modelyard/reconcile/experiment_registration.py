@@ -11,10 +11,10 @@ from modelyard.api.names import FIELD_MANAGER
 from modelyard.api.reasons import Reason
 from modelyard.api.registeredmodel import RegisteredModel, VersionStatus
 from modelyard.artifacts.store import ArtifactMissing, ArtifactStoreUnreachable
-from modelyard.decide.experiment_artifacts import stored_location
 from modelyard.decide.experiment_model import Problem, Run, RunStatus
 from modelyard.registry.objects import Contended, RegistryError
 from modelyard.registry.registry import Candidate
+from modelyard.registry.sources import directory
 from modelyard.tracking.client import LoggedModel
 
 log = logging.getLogger(__name__)
@@ -71,12 +71,10 @@ class Registrar:
         """Return the version that the run's model has become, or why it could not. Raises `TrackingError`."""
         register = experiment.spec.register_
         assert register is not None
-        candidate = self._candidate(experiment, register, best)
-        if isinstance(candidate, Problem):
-            return candidate
         # Another artifact of the same run is another version.
         namespace, key = experiment.metadata.namespace, f"{best.run_id}/{register.artifact_path}"
         try:
+            candidate = self._candidate(experiment, register, best)
             self._models.ensure_model(namespace, register.model, FIELD_MANAGER)
             version = self._models.register_once(namespace, register.model, candidate, key).version
         except ArtifactMissing as error:
@@ -96,17 +94,14 @@ class Registrar:
         )
         return RegisteredVersion(model=register.model, version=version, run_id=best.run_id)
 
-    def _candidate(self, experiment: Experiment, register: Registration, best: Run) -> Candidate | Problem:
+    def _candidate(self, experiment: Experiment, register: Registration, best: Run) -> Candidate:
         """Return where the model is: a logged model of that name, else a directory among the run's artifacts."""
         models = self._tracking.logged_models(best.run_id)
         logged = next((model for model in models if model.name == register.artifact_path), None)
         uri = logged.artifact_location if logged else f"{best.artifact_uri}/{register.artifact_path.strip('/')}"
-        artifact = stored_location(uri, self._destination)
-        if artifact is None:
-            return Problem(Reason.REGISTRATION_FAILED, f"the model is at {uri}, which is no object store")
         return Candidate(
             source=f"models:/{logged.model_id}" if logged else uri,
-            artifact=artifact,
+            artifact=directory(uri, self._destination),
             created_by=f"experiment/{experiment.metadata.name}",
             run_id=best.run_id,
             model_id=logged.model_id if logged else None,

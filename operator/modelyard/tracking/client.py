@@ -114,11 +114,11 @@ class TrackingClient:
         run = self._call("GET", "runs/get", params={"run_id": run_id})["run"]
         outputs = run.get("outputs", {}).get("model_outputs", [])
         models = []
-        for output in reversed(outputs):
-            body = self._call("GET", f"logged-models/{output['model_id']}")["model"]
-            info = body["info"]
-            models.append(LoggedModel(info["model_id"], info.get("name", ""), info.get("artifact_uri", "")))
-        return models
+        for output in outputs:
+            info = self._call("GET", f"logged-models/{output['model_id']}")["model"]["info"]
+            made = int(info.get("creation_timestamp_ms", 0))
+            models.append((made, LoggedModel(info["model_id"], info.get("name", ""), info.get("artifact_uri", ""))))
+        return [model for _, model in sorted(models, key=lambda pair: pair[0], reverse=True)]
 
     def _experiment(self, name: str) -> Json | None:
         try:

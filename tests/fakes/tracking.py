@@ -1,0 +1,79 @@
+"""A tracking server in memory, for what an Experiment asks of one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from modelyard.decide.experiment_model import Run, RunStatus
+from modelyard.tracking.client import LoggedModel
+
+
+class FakeTracking:
+    """Has the methods of `TrackingClient`. `writes` names every write that was asked for.
+
+    `on_request`, if given, is called with (method, what) before a request does anything; what it raises is passed on.
+    """
+
+    def __init__(self, on_request: Callable[[str, str], None] | None = None) -> None:
+        self.runs: dict[str, Run] = {}
+        self.experiments: dict[str, dict[str, str]] = {}
+        self.models: dict[str, list[LoggedModel]] = {}
+        self.writes: list[str] = []
+        self._on_request = on_request
+        self._numbers = itertools.count(1)
+
+    def ensure_experiment(self, name: str, tags: Mapping[str, str]) -> str:
+        self._note("GET", "experiments/get-by-name")
+        if self.experiments.get(name) != tags:
+            self._note("POST", "experiments")
+            self.experiments[name] = dict(tags)
+        return "1"
+
+    def create_run(self, experiment_id: str, name: str, tags: Mapping[str, str], start_time: int) -> Run:
+        self._note("POST", "runs/create")
+        run_id = f"run-{next(self._numbers)}"
+        uri = f"mlflow-artifacts:/{experiment_id}/{run_id}/artifacts"
+        self.runs[run_id] = Run(run_id, name, RunStatus.RUNNING, start_time, uri, dict(tags))
+        return self.runs[run_id]
+
+    def log_parameters(self, run_id: str, parameters: Mapping[str, str]) -> None:
+        self._note("POST", "runs/log-batch")
+        run = self.runs[run_id]
+        self.change(run_id, parameters={**run.parameters, **parameters})
+
+    def search_runs(
+        self,
+        experiment_id: str,  # noqa: ARG002
+        tags: Mapping[str, str],
+        *,
+        without: Mapping[str, str] | None = None,
+        running: bool = False,
+    ) -> list[Run]:
+        self._note("GET", "runs/search")
+        return [
+            run
+            for run in self.runs.values()
+            if tags.items() <= run.tags.items()
+            and all(key in run.tags and run.tags[key] != value for key, value in (without or {}).items())
+            and not (running and run.status is not RunStatus.RUNNING)
+        ]
+
+    def end_run(self, run_id: str, status: RunStatus, end_time: int) -> None:  # noqa: ARG002
+        self._note("POST", "runs/update")
+        self.change(run_id, status=status)
+
+    def logged_models(self, run_id: str) -> list[LoggedModel]:
+        self._note("GET", "runs/get")
+        return self.models.get(run_id, [])
+
+    def change(self, run_id: str, **fields: object) -> None:
+        """Change a run, as the entry point does."""
+        self.runs[run_id] = replace(self.runs[run_id], **fields)  # type: ignore[arg-type]
+
+    def _note(self, method: str, what: str) -> None:
+        if self._on_request:
+            self._on_request(method, what)
+        if method != "GET":
+            self.writes.append(what)

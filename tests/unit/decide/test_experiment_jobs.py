@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelyard.decide.experiment_jobs import read_jobs
+from modelyard.decide.experiment_model import Failure, JobState
+from tests.unit.decide.experiments import UID, job, pod, terminated
+
+Json = dict[str, Any]
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (None, JobState.ACTIVE),
+        ("FailureTarget", JobState.ACTIVE),
+        ("SuccessCriteriaMet", JobState.ACTIVE),
+        ("Suspended", JobState.ACTIVE),
+        ("Complete", JobState.SUCCEEDED),
+        ("Failed", JobState.FAILED),
+    ],
+)
+def test_a_job_has_ended_when_its_controller_says_so(state: str | None, expected: JobState) -> None:
+    (found,) = read_jobs([job(0, state=state)], [], UID)
+    assert found.state is expected
+    assert (found.execution, found.index, found.run_id) == ("e1", 0, "run-0")
+
+
+def test_jobs_of_an_earlier_object_of_the_name_do_not_count() -> None:
+    assert read_jobs([job(0, uid="gone")], [], UID) == ()
+
+
+TRACEBACK = "Traceback (most recent call last):\n  File 'train.py', line 3\nValueError: no such column\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (
+            {"containerStatuses": [terminated("trial", 1, message=TRACEBACK)]},
+            Failure("Error", "exit code 1: ValueError: no such column"),
+        ),
+        ({"containerStatuses": [terminated("trial", 137, "OOMKilled")]}, Failure("OOMKilled", "exit code 137")),
+        (
+            {"initContainerStatuses": [terminated("project", 1, message="git://x: refused")]},
+            Failure("FetchFailed", "git://x: refused"),
+        ),
+        (
+            {"reason": "Evicted", "message": "The node was low on memory"},
+            Failure("Evicted", "The node was low on memory"),
+        ),
+        ({}, Failure("BackoffLimitExceeded", "Job has reached the specified backoff limit")),
+    ],
+)
+def test_a_failure_says_what_the_pod_left_behind(status: Json, expected: Failure) -> None:
+    failed = job(0, state="Failed", message="Job has reached the specified backoff limit")
+    (found,) = read_jobs([failed], [pod("churn-e1-0", status=status), pod("churn-e1-1", status={"reason": "x"})], UID)
+    assert found.failure == expected
+
+
+def test_of_several_pods_the_newest_counts() -> None:
+    pods = [
+        pod("churn-e1-0", status={"reason": "Preempted"}, created="2026-01-01T00:00:00Z"),
+        pod("churn-e1-0", status={"containerStatuses": [terminated("trial", 2)]}, created="2026-01-01T00:01:00Z"),
+    ]
+    (found,) = read_jobs([job(0, state="Failed")], pods, UID)
+    assert found.failure == Failure("Error", "exit code 2")
+
+
+WAITING = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (
+            {"containerStatuses": [{"name": "trial", "state": WAITING}]},
+            "ImageUnavailable: pod churn-e1-0-x: ImagePullBackOff",
+        ),
+        (
+            {
+                "initContainerStatuses": [{"name": "project", "state": WAITING}],
+                "containerStatuses": [{"name": "trial", "state": {"waiting": {"reason": "PodInitializing"}}}],
+            },
+            "ImageUnavailable: pod churn-e1-0-x: ImagePullBackOff",
+        ),
+        (
+            {
+                "conditions": [
+                    {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
+                ]
+            },
+            "Unschedulable: pod churn-e1-0-x: 0/3 nodes",
+        ),
+    ],
+)
+def test_what_keeps_a_pod_from_starting_is_told(status: Json, words: str) -> None:
+    (found,) = read_jobs([job(0)], [pod("churn-e1-0", status=status)], UID)
+    assert found.waiting is not None
+    assert found.waiting.startswith(words)
+
+
+def test_a_pod_on_its_way_waits_for_nothing() -> None:
+    status = {
+        "initContainerStatuses": [terminated("project", 0, "Completed")],
+        "containerStatuses": [{"name": "trial", "state": {"running": {}}}],
+    }
+    (found,) = read_jobs([job(0)], [pod("churn-e1-0", status=status)], UID)
+    assert found.waiting is None
+
+
+def test_a_job_without_a_pod_says_where_to_look() -> None:
+    (found,) = read_jobs([job(0)], [], UID)
+    assert found.waiting == "its Job has no pod; kubectl describe job churn-e1-0 says why"
