@@ -23,6 +23,8 @@ from tests.cluster.progress import progress
 SUITE = "bookworm"
 PACKAGES = ("ca-certificates", "python3", "python3-venv")
 
+KEEP_STEPS = "168h"
+
 MMDEBSTRAP = [
     "mmdebstrap",
     "--variant=minbase",
@@ -100,12 +102,23 @@ def build(image: Image, ref: str, base: str, sources: Path) -> None:
         _run(_buildah(*command, str(context)), log, environment())
 
 
-def prune(current: Sequence[str]) -> list[str]:
-    """Remove images of earlier inputs, but for the last few, and return their names; `current` ones stay."""
-    removed = stale(stored_images(storage()), current)
-    if removed:
-        _run(_buildah("rmi", "--force", *removed), cache_dir() / "logs" / "image-prune.log", environment())
-    return removed
+def prune(current: Sequence[str]) -> None:
+    """Remove images of earlier inputs, but for the last few and the current ones, and steps that no image came of.
+
+    Steps are kept for a week, since they save the next builds time. Raises ClusterError, naming the log.
+    """
+    log = cache_dir() / "logs" / "image-prune.log"
+    log.unlink(missing_ok=True)
+    if removed := stale(stored_images(storage()), current):
+        _run(_buildah("rmi", "--force", *removed), log, environment())
+    listed = _buildah(
+        "images", "--all", "--quiet", "--no-trunc", "--filter=dangling=true", f"--filter=until={KEEP_STEPS}"
+    )
+    done = subprocess.run(listed, env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ClusterError(f"buildah images: {done.stderr.strip()}")
+    if steps := sorted(set(done.stdout.split())):
+        _run(_buildah("rmi", *steps), log, environment())
 
 
 def environment() -> dict[str, str]:
