@@ -68,6 +68,8 @@ def ensure_images(build_only: bool = False) -> None:
         named = plan.references(wanted, sources)
         present = None if build_only else transfer.present_images()
         todo = plan.work(wanted, named, {image.ref for image in storage.stored_images(builder.storage())}, present)
+        if todo.build:
+            builder.clear()
         _carry_out(todo, named, sources)
         if todo.build:
             builder.prune(list(named.values()))

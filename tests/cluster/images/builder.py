@@ -15,7 +15,7 @@ from tests.cluster import versions
 from tests.cluster.build import ensure
 from tests.cluster.errors import ClusterError
 from tests.cluster.images.plan import BASE, Image, source_files, stale
-from tests.cluster.images.storage import stored_images
+from tests.cluster.images.storage import has_containers, stored_images
 from tests.cluster.packages import program
 from tests.cluster.paths import REPOSITORY, cache_dir
 from tests.cluster.progress import progress
@@ -100,6 +100,12 @@ def build(image: Image, ref: str, base: str, sources: Path) -> None:
         if image.target:
             command.append(f"--target={image.target}")
         _run(_buildah(*command, str(context)), log, environment())
+
+
+def clear() -> None:
+    """Remove the containers, mounts and files that a failed or killed build left. No build may be running."""
+    if has_containers(storage()):
+        _run(_buildah("rm", "--all"), cache_dir() / "logs" / "image-clear.log", environment())
 
 
 def prune(current: Sequence[str]) -> None:

@@ -47,6 +47,11 @@ def stored_images(root: Path) -> list[Stored]:
     return [Stored(name, image["created"]) for image in _index(root, "images") for name in image.get("names") or []]
 
 
+def has_containers(root: Path) -> bool:
+    """Tell whether there are containers in the storage: those of builds under way, or that ended badly."""
+    return bool(_index(root, "containers"))
+
+
 def load(root: Path, ref: str) -> StoredImage:
     """Return the image of this full name. Raises ClusterError where the storage holds no such image, or not whole."""
     image = next((image for image in _index(root, "images") if ref in (image.get("names") or [])), None)
