@@ -17,6 +17,7 @@ from mlflow.store.model_registry.abstract_store import AbstractStore
 
 from modelyard.api.names import REPLACED_BECOMES_ANNOTATION
 from modelyard.api.registeredmodel import Stage
+from modelyard.cluster.client import ApiError
 from modelyard.registry.mlflow_store import ModelyardStore
 from modelyard.registry.objects import REGISTERED_MODELS
 from modelyard.registry.sources import Origin
@@ -268,6 +269,27 @@ def test_a_broken_version_is_refused_with_the_operators_words(churn: ModelyardSt
     ) as raised:
         churn.transition_model_version_stage("churn", "1", "Production", False)
     assert code(raised) == "RESOURCE_CONFLICT"
+
+
+def test_a_version_that_nothing_can_replace_yet_is_not_archived(churn: ModelyardStore, world: World) -> None:
+    churn.transition_model_version_stage("churn", "1", "Production", False)
+    world.edit({"stages": {"production": 9}})
+    with pytest.raises(MlflowException, match="version 1 of churn stays in Production until version 9") as raised:
+        churn.transition_model_version_stage("churn", "1", "Archived", False)
+    assert code(raised) == "RESOURCE_CONFLICT"
+
+
+def test_a_version_whose_object_does_not_show_it_is_not_asked_for_again(
+    churn: ModelyardStore, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise ApiError(500, "InternalError", "etcd is full")
+
+    monkeypatch.setattr(world.client, "replace_status", full)
+    with pytest.raises(MlflowException, match="version 3 of 'churn' is registered, but its object") as raised:
+        churn.create_model_version("churn", "mlflow-artifacts:/one")
+    # MLflow's client sends a request again where the server answers 5xx, and would register a fourth.
+    assert raised.value.get_http_status_code() == 409
 
 
 def test_without_a_verdict_the_wish_is_recorded(churn: ModelyardStore, monkeypatch: pytest.MonkeyPatch) -> None:
