@@ -82,8 +82,10 @@ class Demo:
         arguments += ["--set", "tracking.service.type=NodePort", "--set", "tracking.service.nodePort=30500"]
         arguments += [part for file in self.values for part in ("--values", file)]
         screen.command(f"helm upgrade --install modelyard charts/modelyard -n {SYSTEM_NAMESPACE} --set … --wait")
-        run(*arguments)
-        screen.say(run("kubectl", "get", "pods", "-n", SYSTEM_NAMESPACE).rstrip())
+        try:
+            run(*arguments)
+        finally:
+            screen.say(run("kubectl", "get", "pods", "-n", SYSTEM_NAMESPACE).rstrip())
 
     def train(self, path: str, name: str) -> int:
         """Apply an Experiment, show its runs as they come; return the number of the version that it registered."""
@@ -160,6 +162,7 @@ class Demo:
 
     def promote_under_load(self, before: int, version: int) -> Record:
         """Promote another version while clients keep asking, and show that none saw more than the change."""
+        self.promote("staging", version)
         with Client(self.endpoint, REQUEST, connections=4) as client:
             started = time.monotonic()
             self.promote("production", version)

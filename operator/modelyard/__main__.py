@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import kopf
 
@@ -58,16 +59,24 @@ def kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
+def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """Return kopf's credentials: the official client's, those of the pod or of KUBECONFIG."""
+    return kopf.login_via_client(**kwargs)
+
+
 def main() -> int:
     """Run until a signal comes; return the exit code."""
-    kopf.configure(log_format=kopf.LogFormat.PLAIN)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    kopf.configure(log_format=kopf.LogFormat.FULL)
+    # What happened to an object is said once, by its reconciler; events and probes are not worth a line each.
+    for chatty in ("httpx", "kopf.objects", "kopf.activities", "aiohttp.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
         log.error("%s", error)
         return 2
     registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry)(login)
     running = kopf_settings()
     Wiring(reconcilers(settings)).register(registry, running)
     kopf.run(

@@ -12,6 +12,7 @@ import pytest
 
 CRDS = Path(__file__).resolve().parents[2] / "crds"
 NAMESPACE = "modelyard-api-rules"
+HELM_RELEASE = ("meta.helm.sh/release-name=modelyard", "meta.helm.sh/release-namespace=modelyard-system")
 
 
 def kubectl(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -49,6 +50,9 @@ def server() -> Iterator[Server]:
         pytest.fail(f"these tests need a cluster (make cluster-up): {ready.stderr}")
     for command in (
         ("apply", "--server-side", "--force-conflicts", "-f", str(CRDS)),
+        # Helm takes over what says that it is Helm's, so the chart can be installed before or after.
+        ("label", "--overwrite", "-f", str(CRDS), "app.kubernetes.io/managed-by=Helm"),
+        ("annotate", "--overwrite", "-f", str(CRDS), *HELM_RELEASE),
         ("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS)),
     ):
         done = kubectl(*command)
