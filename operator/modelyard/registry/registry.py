@@ -97,7 +97,7 @@ class Registry(ModelObjects):
         unnumbered = self._version_record(model_name, candidate, manifest, key)
         number = self._take_number(journal, model.status, unnumbered)
         try:
-            written = self.update_status(namespace, model_name, lambda model: _caught_up(journal, model))
+            written = self.update_status(namespace, model_name, lambda model: _with_version(journal, model, number))
         except (ApiError, ArtifactStoreUnreachable, RegistryError) as error:
             raise NotInStatus(
                 f"version {number} of {model_name!r} is registered, but its object does not show it yet: {error}"
@@ -242,6 +242,11 @@ class Registry(ModelObjects):
 
 def _caught_up(journal: Journal, model: RegisteredModel) -> RegisteredModelStatus:
     return journal.since(model.status).into(model.status)
+
+
+def _with_version(journal: Journal, model: RegisteredModel, number: int) -> RegisteredModelStatus:
+    # Somebody else may have taken it in already, with a version of their own.
+    return model.status if model.status.find(number) else _caught_up(journal, model)
 
 
 def _registered_under(status: RegisteredModelStatus, key: str | None) -> VersionStatus | None:
