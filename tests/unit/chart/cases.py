@@ -54,7 +54,7 @@ CASES: dict[str, Case] = {
         {"tracking": {"ingress": {"enabled": True, "host": "mlflow.example.com", "tlsSecretName": "mlflow-tls"}}},
         frozenset({"mlflow-tls"}),
     ),
-    "NodePort": Case({"tracking": {"service": {"type": "NodePort", "nodePort": 30500}}, "modelNamespace": "ml"}),
+    "NodePort": Case({"tracking": {"service": {"type": "NodePort", "nodePort": 32111}}, "modelNamespace": "ml"}),
     "nothing persistent": Case(
         {
             "tracking": {"database": "sqlite", "persistence": {"enabled": False}},

@@ -104,7 +104,7 @@ class TestTrackingServer:
         ("name", "uri"),
         [
             ("defaults", "sqlite:////data/mlflow.db"),
-            ("postgresql", "postgresql://mlflow@modelyard-postgresql:5432/mlflow"),
+            ("postgresql", "postgresql+psycopg2://mlflow@modelyard-postgresql:5432/mlflow"),
             ("own database by URI", "modelyard-tracking-database/uri"),
             ("own database by Secret", "db/url"),
         ],
@@ -117,6 +117,10 @@ class TestTrackingServer:
     def test_no_password_is_in_a_command_line(self) -> None:
         server = tracking(case("own database by URI"))
         assert "u:p@db" not in str(server)
+
+    def test_a_uri_without_a_driver_gets_the_images(self) -> None:
+        secret = find(case("own database by URI"), "Secret", "modelyard-tracking-database")
+        assert secret["stringData"] == {"uri": "postgresql+psycopg2://u:p@db/mlflow"}
 
     def test_an_external_database_must_be_named(self) -> None:
         with pytest.raises(Refused, match=r"databaseUri or tracking\.databaseSecret"):

@@ -31,3 +31,15 @@ def test_sqlite_gets_the_write_ahead_log_and_keeps_what_it_has(tmp_path: Path) -
 def test_any_other_database_is_asked_for_a_connection(tmp_path: Path) -> None:
     # This name of SQLite's driver is not the one that is a file to prepare.
     assert "answers" in prepare(f"sqlite+pysqlite:///{tmp_path}/other.db")
+
+
+def test_a_driver_that_the_image_lacks_is_named(tmp_path: Path) -> None:
+    (tmp_path / "psycopg.py").write_text("raise ModuleNotFoundError(name='psycopg')")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path),
+        "MLFLOW_BACKEND_STORE_URI": "postgresql+psycopg://mlflow@nowhere/mlflow",
+    }
+    done = subprocess.run([sys.executable, PREPARE], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: the image lacks psycopg: name a driver it has, postgresql+psycopg2://…\n"

@@ -18,9 +18,9 @@ single() {
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   # Made elsewhere and moved: a start that is interrupted leaves nothing half done behind.
   rm -rf "$PGDATA.new"
-  initdb --pgdata="$PGDATA.new" --username=postgres --encoding=UTF8 --locale=C.UTF-8 \
-    --auth-local=scram-sha-256 --auth-host=scram-sha-256
-  echo "host all all all scram-sha-256" >>"$PGDATA.new/pg_hba.conf"
+  initdb --pgdata="$PGDATA.new" --username=postgres --encoding=UTF8 --locale=C.UTF-8 --auth=reject
+  # The socket is for the readiness check, which asks without a password and needs no session.
+  printf '%s\n' "local mlflow mlflow scram-sha-256" "host mlflow mlflow all scram-sha-256" >"$PGDATA.new/pg_hba.conf"
   echo "CREATE ROLE mlflow LOGIN" | single "$PGDATA.new" postgres
   echo "CREATE DATABASE mlflow OWNER mlflow" | single "$PGDATA.new" postgres
   mv "$PGDATA.new" "$PGDATA"

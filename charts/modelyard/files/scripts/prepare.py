@@ -5,10 +5,13 @@ import sqlite3
 import sys
 import time
 
+import sqlalchemy
+
 DEADLINE_SECONDS = 300
 
 
 def main() -> int:
+    """Return the exit code: 1 where the database did not answer in time."""
     uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     if uri.startswith("sqlite:///"):
         # The file remembers the mode: readers and the writer then do not wait for each other.
@@ -18,10 +21,13 @@ def main() -> int:
         print(f"SQLite: journal mode {mode}")
         return 0
 
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(uri)
+    try:
+        engine = sqlalchemy.create_engine(uri)
+    except ModuleNotFoundError as error:
+        print(f"error: the image lacks {error.name}: name a driver it has, postgresql+psycopg2://…", file=sys.stderr)
+        return 1
     deadline = time.monotonic() + DEADLINE_SECONDS
+    said = ""
     while True:
         try:
             with engine.connect():
@@ -32,7 +38,9 @@ def main() -> int:
         if time.monotonic() > deadline:
             print(f"error: no connection within {DEADLINE_SECONDS} s: {problem}", file=sys.stderr)
             return 1
-        print(f"waiting: {problem}", flush=True)
+        if problem != said:
+            print(f"waiting: {problem}", flush=True)
+            said = problem
         time.sleep(1)
 
 

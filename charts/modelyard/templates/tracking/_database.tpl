@@ -4,7 +4,7 @@
 {{- if eq $tracking.database "sqlite" }}
 - {name: MLFLOW_BACKEND_STORE_URI, value: "sqlite:////data/mlflow.db"}
 {{- else if eq $tracking.database "postgresql" }}
-- {name: MLFLOW_BACKEND_STORE_URI, value: "postgresql://mlflow@{{ include "modelyard.fullname" . }}-postgresql:5432/mlflow"}
+- {name: MLFLOW_BACKEND_STORE_URI, value: "postgresql+psycopg2://mlflow@{{ include "modelyard.fullname" . }}-postgresql:5432/mlflow"}
 # libpq reads it, so that the password may hold any character.
 - name: PGPASSWORD
   valueFrom: {secretKeyRef: {name: {{ include "modelyard.postgresqlSecret" . }}, key: password}}
