@@ -103,11 +103,15 @@ class Client:
                 answer = self._endpoint.ask(self._body, connection)
             except (OSError, http.client.HTTPException) as error:
                 self._note(None, f"{type(error).__name__}: {error}")
-                connection = self._endpoint.connect() if keep_alive else None
+                if connection:
+                    # The next request opens it again.
+                    connection.close()
             else:
                 self._note(answer, None if answer.status == 200 else f"{answer.status}: {answer.text[:200]}")
             # A steady client, not a load test: about 100 requests a second and connection.
             self._stop.wait(0.01)
+        if connection:
+            connection.close()
 
     def _take(self) -> bool:
         with self._lock:

@@ -40,7 +40,7 @@ APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
 """Hash of the manifest that was applied last: tells a field that was taken out of it, which a comparison cannot see."""
 
 REPLACED_BECOMES_ANNOTATION = f"{GROUP}/replaced-becomes"
-"""`<stage>=<version>:None` pairs, comma-separated: what `<version>` replaces in `<stage>` goes to None, not Archived.
+"""`<stage key>=<version>:<None|Archived>` pairs, comma-separated: where `<version>` goes when it leaves the stage.
 
 Written with the MLflow client's transition when it asks not to archive.
 """
