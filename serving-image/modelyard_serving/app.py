@@ -97,6 +97,10 @@ class Invocations:
             if status == 413:
                 # The rest of the body is not read, so nothing can follow it on this connection.
                 headers = [_CLOSE]
+        except asyncio.CancelledError:
+            # Only the end of the process cancels, when a request takes longer than it may. The task ends with this.
+            status = 503
+            answer = RequestError("The server is shutting down", ErrorCode.TEMPORARILY_UNAVAILABLE, 503).body()
         except Exception as error:
             logs.warning("request_failed", error=repr(error)[:500])
             status = 500

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -73,11 +71,13 @@ def main(env: Mapping[str, str]) -> int:
     )
     state = State(config)
     server = DrainingServer(_uvicorn_config(config, state), state)
-    # A daemon: a download that hangs must not outlive the signal to end.
-    loader = threading.Thread(target=_load, args=(state,), name="loader", daemon=True)
-    loader.start()
+    threading.Thread(target=_load, args=(state,), name="loader", daemon=True).start()
     server.run(sockets=[listener])
-    return _end(state, loader)
+    if state.failure:
+        startup.report(state.failure, config.termination_log)
+        return 1
+    logs.event("stopped")
+    return 0
 
 
 def _listen(config: Config) -> socket.socket:
@@ -99,18 +99,6 @@ def _load(state: State) -> None:
         state.failed(error)
         return
     logs.event("ready", seconds=round(time.monotonic() - start, 3))
-
-
-def _end(state: State, loader: threading.Thread) -> int:
-    if state.failure:
-        startup.report(state.failure, state.config.termination_log)
-        return 1
-    logs.event("stopped")
-    if loader.is_alive():
-        # Its download threads would be waited for at a normal exit.
-        sys.stdout.flush()
-        os._exit(0)
-    return 0
 
 
 def _uvicorn_config(config: Config, state: State) -> uvicorn.Config:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
-import skops.io
 from sklearn import __version__ as sklearn_version
 
 from modelyard_serving.errors import Reason, StartupError
@@ -45,7 +44,7 @@ def load(directory: Path, model: MLmodel) -> Callable[[Any], Any]:
 
 def _load_estimator(path: Path, conf: Mapping[str, Any]) -> Any:
     loaders: Mapping[str, Callable[[Path], Any]] = {
-        "skops": lambda path: skops.io.load(path, trusted=conf.get("skops_trusted_types")),
+        "skops": lambda path: _load_skops(path, conf.get("skops_trusted_types")),
         "cloudpickle": lambda path: cloudpickle.loads(path.read_bytes()),
         "pickle": lambda path: pickle.loads(path.read_bytes()),  # noqa: S301 - verified by digest
     }
@@ -64,6 +63,13 @@ def _load_estimator(path: Path, conf: Mapping[str, Any]) -> Any:
         raise StartupError(
             Reason.LOAD_FAILED, f"{path.name} ({serialization}) cannot be loaded: {type(error).__name__}: {error}"
         ) from error
+
+
+def _load_skops(path: Path, trusted: list[str] | None) -> Any:
+    # Imported here: it looks through all of scikit-learn, which other formats need not wait for.
+    import skops.io  # noqa: PLC0415
+
+    return skops.io.load(path, trusted=trusted)
 
 
 def _add_code(directory: Path, conf: Mapping[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,3 +28,19 @@ def _describe(data: Any) -> Any:
     if isinstance(data, dict):
         return {"dict": {name: _describe(value) for name, value in data.items()}}
     return {"value": repr(data), "type": type(data).__name__}
+
+
+class Gate(BaseEstimator):  # type: ignore[misc]
+    """Predicts only after it has been let: it makes the file `started`, and waits for the file `finish`."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+
+    def predict(self, data: Any) -> list[Any]:
+        (Path(self.directory) / "started").touch()
+        deadline = time.monotonic() + 30
+        while not (Path(self.directory) / "finish").exists():
+            if time.monotonic() > deadline:
+                raise TimeoutError("nobody opened the gate")
+            time.sleep(0.01)
+        return ["passed"] * len(data)

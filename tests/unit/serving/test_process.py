@@ -1,0 +1,287 @@
+"""The server as Kubernetes meets it: a process, its port, its signals, its exit code and its termination message."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import mlflow.sklearn
+import pytest
+from moto.server import ThreadedMotoServer
+
+from modelyard_serving.digest import digest, hash_directory
+from tests.unit.serving.echo import Gate
+
+SECONDS = 60
+"""For what should happen soon, on a machine that may be busy."""
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+ROW = {"dataframe_records": [{"tenure": 3, "charge": 99.5, "plan": "plus"}]}
+
+
+def eventually(condition: Callable[[], Any], what: str) -> Any:
+    """The first true value of `condition`, asked until the deadline."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {SECONDS} s: {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[str]
+    url: str
+    termination_log: Path
+
+    def status(self, path: str = "/health") -> int | None:
+        """The status of a GET over a new connection, or None if nobody listens."""
+        try:
+            return httpx.get(self.url + path).status_code
+        except httpx.TransportError:
+            return None
+
+    def wait_ready(self) -> None:
+        eventually(lambda: self.process.poll() is not None or self.status() == 200, "ready")
+        assert self.process.poll() is None, self.process.communicate()
+
+    def predict(self, body: Any = None) -> httpx.Response:
+        return httpx.post(self.url + "/invocations", json=body or ROW, timeout=SECONDS)
+
+    def end(self) -> tuple[int, list[dict[str, Any]], str]:
+        """(exit code, log, standard error) of a process that ends by itself."""
+        out, err = self.process.communicate(timeout=SECONDS)
+        return self.process.returncode, [json.loads(line) for line in out.splitlines()], err
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """The endpoint of an S3 with the bucket `models`."""
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    s3(endpoint).create_bucket(Bucket="models")
+    yield endpoint
+    server.stop()
+
+
+def s3(endpoint: str) -> Any:
+    return boto3.client(
+        "s3", endpoint_url=endpoint, aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1"
+    )
+
+
+def upload(endpoint: str, directory: Path, prefix: str) -> str:
+    """The digest of the files that now are below `prefix`."""
+    for path in hash_directory(directory):
+        s3(endpoint).upload_file(str(directory / path), "models", f"{prefix}/{path}")
+    return digest(hash_directory(directory))
+
+
+@pytest.fixture
+def start(tmp_path: Path, store: str) -> Iterator[Callable[..., Server]]:
+    """Starts a server; keyword arguments are further environment variables."""
+    servers: list[Server] = []
+
+    def start(**env: str) -> Server:
+        port = env.pop("MODELYARD_PORT", str(free_port()))
+        variables = {
+            "PATH": os.environ["PATH"],
+            **CREDENTIALS,
+            "AWS_ENDPOINT_URL_S3": store,
+            "MODELYARD_MODEL_NAME": "churn",
+            "MODELYARD_MODEL_VERSION": "3",
+            "MODELYARD_MODEL_DIR": str(tmp_path / "model"),
+            "MODELYARD_HOST": "127.0.0.1",
+            "MODELYARD_PORT": port,
+            "MODELYARD_TERMINATION_LOG": str(tmp_path / "termination-log"),
+            "MODELYARD_DRAIN_SECONDS": "1.5",
+            **env,
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "modelyard_serving"],
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        servers.append(Server(process, f"http://127.0.0.1:{port}", tmp_path / "termination-log"))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.process.kill()
+        server.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def churn(store: str, saved_model: Callable[[str], Path]) -> dict[str, str]:
+    """The environment that names a stored model."""
+    prefix = "churn/3"
+    return {
+        "MODELYARD_MODEL_SOURCE": f"s3://models/{prefix}",
+        "MODELYARD_MODEL_DIGEST": upload(store, saved_model("labels_text"), prefix),
+    }
+
+
+@pytest.fixture
+def gate(tmp_path: Path, store: str) -> dict[str, str]:
+    """The environment that names a model whose predictions wait, see `Gate`."""
+    mlflow.sklearn.save_model(
+        Gate(str(tmp_path)), tmp_path / "gate", serialization_format="cloudpickle", pip_requirements=[]
+    )
+    return {
+        "MODELYARD_MODEL_SOURCE": "s3://models/gate",
+        "MODELYARD_MODEL_DIGEST": upload(store, tmp_path / "gate", "gate"),
+    }
+
+
+def test_starts_serves_drains_and_stops(start: Callable[..., Server], churn: dict[str, str]) -> None:
+    server = start(**churn)
+    server.wait_ready()
+    response = server.predict()
+    assert (response.status_code, response.json()) == (200, {"predictions": ["leaves"]})
+    assert (response.headers["X-Modelyard-Model"], response.headers["X-Modelyard-Version"]) == ("churn", "3")
+    assert "Connection" not in response.headers
+
+    server.process.send_signal(signal.SIGTERM)
+    eventually(lambda: server.status() == 503, "unhealthy")
+    response = server.predict()
+    assert (response.status_code, response.headers["Connection"]) == (200, "close")
+
+    code, log, err = server.end()
+    assert (code, err) == (0, "")
+    assert [line["event"] for line in log] == ["starting", "loaded", "ready", "draining", "stopped"]
+    assert server.status() is None
+    assert not server.termination_log.exists()
+
+
+def test_a_connection_kept_alive_is_closed_by_the_answer_while_draining(
+    start: Callable[..., Server], churn: dict[str, str]
+) -> None:
+    server = start(**churn, MODELYARD_DRAIN_SECONDS="30")
+    server.wait_ready()
+    with httpx.Client(base_url=server.url) as kept:
+        assert kept.get("/health").status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: server.status() == 503, "unhealthy")
+        assert kept.post("/invocations", json=ROW).headers["Connection"] == "close"
+        assert server.predict().status_code == 200
+    # A second signal cuts the draining short.
+    server.process.send_signal(signal.SIGTERM)
+    assert server.end()[0] == 0
+
+
+def test_requests_in_flight_are_answered(start: Callable[..., Server], gate: dict[str, str], tmp_path: Path) -> None:
+    server = start(**gate, MODELYARD_DRAIN_SECONDS="0.2")
+    server.wait_ready()
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(server.predict)
+        eventually((tmp_path / "started").exists, "the prediction started")
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: server.status() is None, "no longer listening")
+        assert not answer.done()
+        (tmp_path / "finish").touch()
+        assert answer.result(SECONDS).json() == {"predictions": ["passed"]}
+    assert server.end()[0] == 0
+
+
+def test_requests_in_flight_do_not_hold_the_end_up_for_ever(
+    start: Callable[..., Server], gate: dict[str, str], tmp_path: Path
+) -> None:
+    server = start(**gate, MODELYARD_DRAIN_SECONDS="0", MODELYARD_SHUTDOWN_SECONDS="1")
+    server.wait_ready()
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(server.predict)
+        eventually((tmp_path / "started").exists, "the prediction started")
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(SECONDS) == 0
+        assert time.monotonic() - begin < 20
+        response = answer.result(SECONDS)
+    assert (response.status_code, response.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+
+
+def test_other_files_than_registered_are_never_loaded(
+    start: Callable[..., Server], store: str, saved_model: Callable[[str], Path]
+) -> None:
+    registered = upload(store, saved_model("labels_text"), "spoilt")
+    s3(store).put_object(Bucket="models", Key="spoilt/model.pkl", Body=b"cos\nsystem\n(S'touch /tmp/evil'\ntR.")
+    server = start(MODELYARD_MODEL_SOURCE="s3://models/spoilt", MODELYARD_MODEL_DIGEST=registered)
+    code, log, err = server.end()
+    assert code == 1
+    assert [line["event"] for line in log] == ["starting"]
+    assert server.termination_log.read_text() == err
+    assert err.startswith("DigestMismatch: s3://models/spoilt has digest sha256:")
+    assert err.endswith(f", but {registered} was registered\n")
+
+
+@pytest.mark.parametrize(
+    ("env", "line"),
+    [
+        ({"MODELYARD_MODEL_DIGEST": "x"}, "ConfigInvalid: MODELYARD_MODEL_DIGEST must be sha256: and 64 hex digits"),
+        ({"MODELYARD_MODEL_SOURCE": "s3://models/none"}, "ArtifactNotFound: nothing is stored below s3://models/none/"),
+        ({"MODELYARD_MODEL_SOURCE": "s3://no-bucket/x"}, "ArtifactNotFound: s3://no-bucket/x: "),
+        ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}, "ArtifactStoreUnreachable: s3://models/churn/3: "),
+        ({"MODELYARD_HOST": "192.0.2.1"}, "ConfigInvalid: MODELYARD_HOST, MODELYARD_PORT: cannot listen on 192.0.2.1"),
+    ],
+)
+def test_says_in_one_line_why_it_cannot_start(
+    env: dict[str, str], line: str, start: Callable[..., Server], churn: dict[str, str]
+) -> None:
+    server = start(**{**churn, **env})
+    code, _, err = server.end()
+    assert code == 1
+    assert err.startswith(line)
+    assert err.count("\n") == 1
+    assert server.termination_log.read_text() == err
+
+
+def test_a_termination_log_that_cannot_be_written_does_not_matter(start: Callable[..., Server]) -> None:
+    code, _, err = start(MODELYARD_TERMINATION_LOG="/nonexistent/log").end()
+    assert (code, err) == (1, "ConfigInvalid: MODELYARD_MODEL_SOURCE is not set\n")
+
+
+def test_can_be_ended_while_a_store_keeps_it_waiting(start: Callable[..., Server], churn: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        server = start(**churn, AWS_ENDPOINT_URL_S3=endpoint)
+        eventually(lambda: server.status() == 503, "listening, not ready")
+        connection, _ = silent.accept()
+        assert server.predict().json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        code, log, _ = server.end()
+        connection.close()
+    assert code == 0
+    assert [line["event"] for line in log] == ["starting", "stopped"]
+    assert time.monotonic() - begin < 20
+
+
+def test_a_container_that_restarts_needs_no_store(start: Callable[..., Server], churn: dict[str, str]) -> None:
+    first = start(**churn)
+    first.wait_ready()
+    first.process.kill()
+    second = start(**churn, AWS_ENDPOINT_URL_S3="http://127.0.0.1:1")
+    second.wait_ready()
+    assert second.predict().json() == {"predictions": ["leaves"]}
