@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.pyfunc import scoring_server
 
 from modelyard_serving.protocol.encode import encode
-from tests.unit.serving.harness import scoring_server
 
 FRAME = pd.DataFrame({"label": ["a", "b"], "score": [0.1, np.nan], "at": pd.to_datetime(["2024-01-01", "2024-01-02"])})
 
