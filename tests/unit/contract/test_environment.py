@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelyard.api import ModelDeployment
-from modelyard.api.serving import ServedModel
+from modelyard.api.serving import DRAIN_SECONDS, ServedModel
 from modelyard.desired import serving
 from modelyard_serving.config import Config
 
@@ -23,4 +23,4 @@ def test_the_pods_environment_is_a_valid_configuration() -> None:
     assert (config.model_name, config.model_version) == ("churn", "3")
     assert (str(config.source), config.digest) == (MODEL.artifact, MODEL.digest)
     assert config.port == serving.PORT
-    assert config.drain_seconds == serving.DRAIN_SECONDS
+    assert config.drain_seconds == DRAIN_SECONDS
