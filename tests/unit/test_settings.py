@@ -1,0 +1,60 @@
+"""The installation's settings: what is required, what has a default, and which words a mistake gets."""
+
+from __future__ import annotations
+
+import pytest
+
+from modelyard.settings import RegistrySettings, Settings, SettingsError, StoreSettings
+
+COMPLETE = {
+    "MODELYARD_TRACKING_URI": "http://tracking:5000/",
+    "MODELYARD_ARTIFACT_STORE": "s3://bucket/team/a/",
+    "MODELYARD_SERVING_IMAGE": "serving:1",
+    "MODELYARD_TRAINING_IMAGE": "training:1",
+    "MODELYARD_OPERATOR_IMAGE": "operator:1",
+}
+
+
+@pytest.mark.parametrize("missing", sorted(COMPLETE))
+def test_a_missing_variable_is_named(missing: str) -> None:
+    environment = {name: value for name, value in COMPLETE.items() if name != missing}
+    with pytest.raises(SettingsError, match=missing):
+        Settings.from_environment(environment)
+
+
+@pytest.mark.parametrize("store", ["bucket", "http://bucket", "s3://", "s3:///"])
+def test_a_store_that_is_no_bucket_is_refused(store: str) -> None:
+    with pytest.raises(SettingsError, match="MODELYARD_ARTIFACT_STORE must be s3://"):
+        StoreSettings.from_environment({**COMPLETE, "MODELYARD_ARTIFACT_STORE": store})
+
+
+@pytest.mark.parametrize(
+    ("store", "bucket", "prefix", "artifacts"),
+    [
+        ("s3://bucket", "bucket", "", "s3://bucket/artifacts"),
+        ("s3://bucket/", "bucket", "", "s3://bucket/artifacts"),
+        ("s3://bucket/team/a/", "bucket", "team/a", "s3://bucket/team/a/artifacts"),
+    ],
+)
+def test_where_things_are_kept(store: str, bucket: str, prefix: str, artifacts: str) -> None:
+    settings = StoreSettings.from_environment({"MODELYARD_ARTIFACT_STORE": store})
+    assert (settings.bucket, settings.prefix, settings.artifacts_destination) == (bucket, prefix, artifacts)
+
+
+def test_defaults() -> None:
+    settings = Settings.from_environment(COMPLETE)
+    assert settings.tracking_uri == "http://tracking:5000"
+    assert (settings.s3_endpoint, settings.s3_region) == (None, "us-east-1")
+    assert (settings.reader_access_key, settings.watch_namespaces) == (None, ())
+    assert settings.image_pull_policy == "IfNotPresent"
+    assert "argocd-controller" in settings.git_managers
+
+
+def test_lists_are_separated_by_commas() -> None:
+    changed = {"MODELYARD_WATCH_NAMESPACES": "a, b,", "MODELYARD_GIT_MANAGERS": "fluxcd"}
+    settings = Settings.from_environment({**COMPLETE, **changed})
+    assert (settings.watch_namespaces, settings.git_managers) == (("a", "b"), ("fluxcd",))
+
+
+def test_the_tracking_server_needs_no_images() -> None:
+    assert RegistrySettings.from_environment({"MODELYARD_ARTIFACT_STORE": "s3://b"}).bucket == "b"
