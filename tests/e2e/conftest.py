@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from examples.demo.kubectl import CommandFailed, Kubectl, run
-from examples.demo.steps import Demo
+from examples.demo.steps import SYSTEM_NAMESPACE, Demo
 from tests.e2e.scenario import Scenario
+from tests.e2e.store import ArtifactAccess, connect, port_forward, secret
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +41,11 @@ def scenario(kubectl: Kubectl) -> Iterator[Scenario]:
     created = Scenario(kubectl)
     yield created
     created.remove()
+
+
+@pytest.fixture(scope="session")
+def artifacts(installation: Demo) -> Iterator[ArtifactAccess]:
+    """The artifact store, for doing to it what nobody should."""
+    credentials = secret(SYSTEM_NAMESPACE, "modelyard-store-writer")
+    with port_forward(SYSTEM_NAMESPACE, "service/modelyard-minio", 9000) as endpoint:
+        yield connect(endpoint, credentials)
