@@ -93,6 +93,10 @@ class TestRights:
             }
             assert where == {"team-a", "team-b"}
 
+    def test_nothing_needs_to_be_outside_of_namespaces(self) -> None:
+        values = {**CASES["some namespaces"].values, "crds": {"enabled": False}, "rbac": {"userRoles": False}}
+        assert all("namespace" in body["metadata"] for body in template(values))
+
     def test_of_the_tracking_server_are_models_of_one_namespace(self) -> None:
         objects = template({"modelNamespace": "ml-team"})
         assert find(objects, "Role", "modelyard-tracking")["metadata"]["namespace"] == "ml-team"
