@@ -35,10 +35,7 @@ def invoke(entry_point: EntryPoint, given: Mapping[str, str]) -> Invocation:
     if missing:
         names = ", ".join(f"'{name}'" for name in missing)
         raise ProjectError(Reason.PARAMETER_INVALID, f"No value given for missing parameters: {names}")
-    declared = {
-        name: given.get(name, parameter.default or "")
-        for name, parameter in entry_point.parameters.items()
-    }
+    declared = {name: given.get(name, parameter.default or "") for name, parameter in entry_point.parameters.items()}
     for name, value in declared.items():
         _check(entry_point.parameters[name], value)
     extra = {name: value for name, value in given.items() if name not in declared}

@@ -9,7 +9,7 @@ def entry(manager: str, time: str | None, fields: dict[str, Any], subresource: s
     return {"manager": manager, "time": time, "fieldsV1": fields, "subresource": subresource}
 
 
-PRODUCTION = {"f:spec": {"f:stages": {"f:production": {}}}}
+PRODUCTION: dict[str, object] = {"f:spec": {"f:stages": {"f:production": {}}}}
 FIELDS = [
     entry("argocd-controller", "2026-01-01T00:00:00Z", PRODUCTION),
     entry("kubectl-edit", "2026-01-02T00:00:00Z", {"f:spec": {"f:stages": {"f:staging": {}}}}),
