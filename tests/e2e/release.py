@@ -29,6 +29,17 @@ request.add_header("Content-Type", "application/json")
 print(urllib.request.urlopen(request, timeout=60).read().decode())
 """
 
+# The cluster's DNS remembers the address of a Service that was deleted for up to 30 seconds.
+RESOLVE = """
+import socket, sys, time
+name, address = sys.argv[1:]
+deadline = time.monotonic() + 90
+while address not in {entry[4][0] for entry in socket.getaddrinfo(name, 9000)}:
+    if time.monotonic() > deadline:
+        sys.exit(f"{name} is not {address}")
+    time.sleep(0.5)
+"""
+
 
 @dataclass
 class Release:
@@ -67,6 +78,13 @@ class Release:
         said = run("helm", "uninstall", self.name, "--namespace", self.namespace, "--wait", "--timeout", "180s")
         self.kubectl("wait", "--for=delete", "pods", "-l", f"app.kubernetes.io/instance={self.name}", "--timeout=120s")
         return said
+
+    def reinstall(self) -> None:
+        """Install what was uninstalled a moment ago, and wait until the store's name leads to the new one."""
+        self.apply()
+        service = f"{self.name}-modelyard-minio"
+        address = self.kubectl("get", "service", service, "-o", "jsonpath={.spec.clusterIP}")
+        self.python(RESOLVE, f"{service}.{self.namespace}.svc", address)
 
     def names(self, *kinds: str) -> set[str]:
         return set(self.kubectl("get", ",".join(kinds), "-o", "name", "--ignore-not-found").split())

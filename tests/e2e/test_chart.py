@@ -86,7 +86,7 @@ def test_uninstalling_leaves_the_volumes_and_a_second_installation_takes_them_up
         "serviceaccount/default",
     }
     assert "yard-modelyard" not in run("kubectl", "get", "clusterroles,clusterrolebindings", "-o", "name")
-    release.apply()
+    release.reinstall()
     assert set(before.values()) & set(release.passwords().values()) == {
         "modelyard-root",
         "modelyard-writer",

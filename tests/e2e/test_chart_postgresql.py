@@ -38,7 +38,7 @@ def test_a_new_password_takes_over_old_data(release: Release) -> None:
     release.record("before the new password")
     old = release.passwords()["yard-modelyard-postgresql/password"]
     release.uninstall()
-    release.apply()
+    release.reinstall()
     assert release.passwords()["yard-modelyard-postgresql/password"] != old
     assert "before the new password" in release.recorded()
 
