@@ -60,7 +60,7 @@ lint: bootstrap ## Check style, types, layers and that generated files are curre
 	$(UV) run python -m modelyard.api.reference --check docs/reference.md
 
 .PHONY: test-unit
-test-unit: bootstrap ## Run the tests that need no cluster
+test-unit: bootstrap cluster-build ## Run the tests that need no cluster
 	$(UV) run pytest tests/unit
 
 .PHONY: guides-python
