@@ -12,7 +12,6 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DECIMAL = r"^-?[0-9]+(\.[0-9]+)?$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 
-LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 Decimal = Annotated[
     str,
     Field(max_length=40, pattern=DECIMAL, description="A decimal number, as a string."),

@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
 
 from modelyard.api.common import (
     ApiModel,
@@ -70,10 +69,6 @@ class ProjectSource(ApiModel):
     """Where the MLproject directory comes from."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        frozen=True,
-        extra="forbid",
         json_schema_extra=rules(
             (
                 "has(self.git) != has(self.configMap)",
@@ -124,10 +119,6 @@ class MetricBound(ApiModel):
     """Bounds that a run's metric has to keep, both inclusive."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        frozen=True,
-        extra="forbid",
         json_schema_extra=rules(("has(self.min) || has(self.max)", "a bound needs min or max")),
     )
 
@@ -176,10 +167,6 @@ class ExperimentSpec(ApiModel):
     """What the users want run. The operator never writes it."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        frozen=True,
-        extra="forbid",
         json_schema_extra=rules(
             (
                 "!has(self.register) || has(self.objective)",

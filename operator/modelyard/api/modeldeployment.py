@@ -6,12 +6,10 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
 
 from modelyard.api.common import (
     ApiModel,
     Conditions,
-    LabelName,
     Resource,
     ResourceRequirements,
     StatusModel,
@@ -32,10 +30,6 @@ class ModelReference(ApiModel):
     """Which version to serve: the one in a stage, or one by number."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        frozen=True,
-        extra="forbid",
         json_schema_extra=rules(
             (
                 "has(self.stage) != has(self.version)",
@@ -174,18 +168,3 @@ class ModelDeployment(Resource):
 
     spec: ModelDeploymentSpec
     status: ModelDeploymentStatus = ModelDeploymentStatus()
-
-
-__all__ = [
-    "DeployedVersion",
-    "DrainingVersion",
-    "IngressSpec",
-    "LabelName",
-    "ModelDeployment",
-    "ModelDeploymentSpec",
-    "ModelDeploymentStatus",
-    "ModelReference",
-    "Phase",
-    "RestSpec",
-    "ServedStage",
-]
