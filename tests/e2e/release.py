@@ -61,8 +61,10 @@ class Release:
         arguments += ["--values", "-", "--wait", "--timeout", f"{INSTALL_SECONDS}s"]
         base = {
             **self.images,
-            # The kinds belong to the cluster's main installation.
+            # The kinds and who may edit them belong to the cluster's main installation. So nothing of this one is outside
+            # of its namespace, and an interrupted run leaves nothing that is in the next one's way.
             "crds": {"enabled": False},
+            "rbac": {"userRoles": False},
             "operator": {"watchNamespaces": [self.namespace]},
             "tracking": {"persistence": {"size": "100Mi"}},
             "minio": {"persistence": {"size": "100Mi"}},
