@@ -61,7 +61,7 @@ class Release:
         arguments += ["--values", "-", "--wait", "--timeout", f"{INSTALL_SECONDS}s"]
         base = {
             **self.images,
-            # The kinds and who may edit them belong to the cluster's main installation. So nothing of this one is outside
+            # The kinds and who may edit them belong to the cluster's main installation. Nothing of this one is outside
             # of its namespace, and an interrupted run leaves nothing that is in the next one's way.
             "crds": {"enabled": False},
             "rbac": {"userRoles": False},
