@@ -20,6 +20,7 @@ from tests.cluster.errors import ClusterError
 from tests.cluster.images import builder, plan, storage, transfer
 from tests.cluster.images.plan import BASE, Image, Work
 from tests.cluster.locks import exclusive
+from tests.cluster.packages import ensure_packages
 from tests.cluster.paths import REPOSITORY, state_dir
 
 VALUES_VARIABLE = "MODELYARD_IMAGES_VALUES"
@@ -62,6 +63,7 @@ def ensure_images(build_only: bool = False) -> None:
     begun = time.monotonic()
     if not build_only and not containerd.socket().exists():
         raise ClusterError("the local cluster is not up: start it first, or build alone with --build-only")
+    ensure_packages()
     wanted = plan.images(builder.inputs())
     # The names are those of the copy that is built from: an edit in the meantime belongs to the next run.
     with exclusive("images"), builder.snapshot(wanted) as sources:
