@@ -128,9 +128,6 @@ class FakeClient(Client):
             if path in self._objects and uid in (None, self._objects[path]["metadata"]["uid"]):
                 del self._objects[path]
 
-    def pod_log(self, namespace: str, name: str, container: str, tail_lines: int) -> str:  # noqa: ARG002
-        raise NotFound(404, "NotFound", f"no log of {namespace}/{name}")
-
     def _note(self, method: str, path: str) -> None:
         self.requests.append((method, path))
         if self._on_request:

@@ -179,15 +179,6 @@ class Client:
         except (NotFound, Conflict):
             return
 
-    def pod_log(self, namespace: str, name: str, container: str, tail_lines: int) -> str:
-        """Return the last lines of a container's log. Raises `ApiError` where it has none yet."""
-        response = self._request(
-            "GET",
-            f"/api/v1/namespaces/{namespace}/pods/{name}/log",
-            query=[("container", container), ("tailLines", str(tail_lines))],
-        )
-        return response.decode(errors="replace")
-
     def _call(
         self,
         method: str,
@@ -197,18 +188,6 @@ class Client:
         query: list[tuple[str, str]] | None = None,
         content_type: str = "application/json",
     ) -> Json:
-        answer: Json = json.loads(self._request(method, path, body=body, query=query, content_type=content_type))
-        return answer
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Json | None = None,
-        query: list[tuple[str, str]] | None = None,
-        content_type: str = "application/json",
-    ) -> bytes:
         if self._on_request:
             self._on_request(method, path)
         try:
@@ -237,7 +216,8 @@ class Client:
             ) from error
         if response.status >= 400:
             raise _error(response.status, data, str(response.reason))
-        return data
+        answer: Json = json.loads(data)
+        return answer
 
 
 def _error(code: int, body: str | bytes | None, fallback: str) -> ApiError:
