@@ -107,6 +107,8 @@ class Resource(BaseModel):
     short_names: ClassVar[tuple[str, ...]]
     printer_columns: ClassVar[tuple[dict[str, Any], ...]]
     scale: ClassVar[dict[str, str] | None] = None
+    name_limit: ClassVar[int | None] = 52
+    """How long `metadata.name` may be: other objects are named after it, and labels carry it."""
 
     metadata: Metadata
 

@@ -24,30 +24,34 @@ def custom_resource_definition(kind: type[Resource]) -> dict[str, Any]:
     """Return the CustomResourceDefinition of one kind."""
     fields = kind.model_fields
     spec = structural_schema(_annotation(fields["spec"].annotation), defaults=True)
-    status = structural_schema(_annotation(fields["status"].annotation), defaults=False)
-    status.pop("required", None)
-    subresources: dict[str, Any] = {"status": {}}
+    properties = {
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": {"type": "object"},
+        "spec": spec,
+    }
+    subresources: dict[str, Any] = {}
+    if "status" in fields:
+        status = structural_schema(_annotation(fields["status"].annotation), defaults=False)
+        status.pop("required", None)
+        properties["status"], subresources["status"] = status, {}
     if kind.scale:
         subresources["scale"] = kind.scale
     schema = {
         "type": "object",
         "description": " ".join((kind.__doc__ or "").split()),
         "required": ["spec"],
-        "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": {"type": "object"},
-            "spec": spec,
-            "status": status,
-        },
-        # Labels carry the object's name, and so do the names of what is made from it.
-        "x-kubernetes-validations": [
-            {
-                "rule": "size(self.metadata.name) <= 52",
-                "message": "metadata.name takes at most 52 characters: its Jobs and Deployments are named after it",
-            }
-        ],
+        "properties": properties,
     }
+    if kind.name_limit:
+        # Labels carry the object's name, and so do the names of what is made from it.
+        schema["x-kubernetes-validations"] = [
+            {
+                "rule": f"size(self.metadata.name) <= {kind.name_limit}",
+                "message": f"metadata.name takes at most {kind.name_limit} characters: "
+                "its Jobs and Deployments are named after it",
+            }
+        ]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

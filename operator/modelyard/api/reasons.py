@@ -47,6 +47,12 @@ class Reason(StrEnum):
     VERSION_NOT_FOUND = "VersionNotFound"
     ARTIFACT_MISSING = "ArtifactMissing"
     DIGEST_MISMATCH = "DigestMismatch"
+    ARTIFACT_DELETED = "ArtifactDeleted"
+    DECLARATION_CONFLICT = "DeclarationConflict"
+    GATES_RUNNING = "GatesRunning"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    GATES_NOT_PASSED = "GatesNotPassed"
+    RECORDS_ALTERED = "RecordsAltered"
 
     # ModelDeployment
     MODEL_NOT_FOUND = "ModelNotFound"
@@ -141,6 +147,30 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.DIGEST_MISMATCH: Explanation(
         "The version's files are not those that were registered; it is not promoted or loaded.",
         "Restore the files or promote another version.",
+    ),
+    Reason.ARTIFACT_DELETED: Explanation(
+        "spec.retention had the version's files deleted, so it cannot be promoted.",
+        "Register the model again, or promote another version.",
+    ),
+    Reason.DECLARATION_CONFLICT: Explanation(
+        "spec.versions declares a number that another model's files have already, or that was deleted.",
+        "Declare them under a number of their own.",
+    ),
+    Reason.GATES_RUNNING: Explanation(
+        "The gates of the stage are being judged; the stage keeps the version it has.",
+        "Wait, or watch status.candidates.",
+    ),
+    Reason.AWAITING_APPROVAL: Explanation(
+        "Every other gate is passed, and an approval is missing.",
+        "Have a member of the group that the message names approve: kubectl modelyard approve.",
+    ),
+    Reason.GATES_NOT_PASSED: Explanation(
+        "The version failed a gate of the stage and is not promoted; the message has every gate with its numbers.",
+        "Promote another version, or change the gate. The version is judged again when it, a gate or the spec changes.",
+    ),
+    Reason.RECORDS_ALTERED: Explanation(
+        "A record of the model in the artifact store was changed or removed; nothing is promoted or registered.",
+        "Restore the record that the message names from a backup of the artifact store, and find out who did it.",
     ),
     Reason.MODEL_NOT_FOUND: Explanation(
         "There is no RegisteredModel of that name in the namespace.",

@@ -49,7 +49,7 @@ def document() -> str:
         ]
         version = custom_resource_definition(kind)["spec"]["versions"][0]
         properties = version["schema"]["openAPIV3Schema"]["properties"]
-        for part in ("spec", "status"):
+        for part in [part for part in ("spec", "status") if part in properties]:
             parts += ["| field | type | meaning |", "|---|---|---|", *_rows(part, properties[part]), ""]
     parts += ["## Conditions", "", _CONDITIONS, "## Reasons", "", "| reason | meaning | what to do |", "|---|---|---|"]
     parts += [f"| `{reason}` | {each.meaning} | {each.remedy} |" for reason, each in EXPLANATIONS.items()]

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from modelyard.api.common import (
     ApiModel,
-    Conditions,
+    Decimal,
     Resource,
-    StatusModel,
-    Timestamp,
     VersionNumber,
     rules,
 )
+from modelyard.api.gates import GATES_LIMIT, Gate
+from modelyard.api.model_status import InheritedStatus, RegisteredModelStatus
 from modelyard.api.names import object_name
+from modelyard.api.stages import ASSIGNABLE, STAGE_KEYS, Stage
 
-
-class Stage(StrEnum):
-    """MLflow's model stages, spelt as MLflow spells them."""
-
-    NONE = "None"
-    STAGING = "Staging"
-    PRODUCTION = "Production"
-    ARCHIVED = "Archived"
-
-
-ASSIGNABLE = {"staging": Stage.STAGING, "production": Stage.PRODUCTION}
-"""The keys of `spec.stages` and the stages that they name."""
-
+__all__ = ["ASSIGNABLE", "STAGE_KEYS", "RegisteredModel", "Stage"]
 
 TAG_LIMIT = 64
 TAG_VALUE_LIMIT = 5000
@@ -38,6 +26,73 @@ DESCRIPTION_LIMIT = 8192
 
 Tags = Annotated[dict[str, Annotated[str, Field(max_length=TAG_VALUE_LIMIT)]], Field(max_length=TAG_LIMIT)]
 _TAG_KEYS = ("self.all(key, size(key) >= 1 && size(key) <= 250)", "a tag's key has 1 to 250 characters")
+_STAGE_KEYS = ("self.all(stage, stage in ['staging', 'production'])", "unknown stage: {} takes staging and production")
+
+
+def _stage_keys(field: str) -> tuple[str, str]:
+    rule, message = _STAGE_KEYS
+    return rule, message.format(field)
+
+
+class DeclaredVersion(ApiModel):
+    """A version that Git declares: the operator registers it, no tracking server is needed."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.source == oldSelf.source",
+                "the source of a version cannot be changed: declare another version",
+            )
+        )
+    )
+
+    version: VersionNumber
+    source: Annotated[
+        str,
+        Field(
+            min_length=6,
+            max_length=1024,
+            pattern=r"^s3://[^/]+/.+$",
+            description="The directory that holds the model, an s3:// URI that the installation can read.",
+        ),
+    ]
+    description: Annotated[str, Field(max_length=1024)] | None = None
+    tags: Annotated[dict[str, Annotated[str, Field(max_length=256)]], Field(max_length=16)] = Field(
+        default_factory=dict
+    )
+    metrics: Annotated[
+        dict[str, Decimal], Field(max_length=32, description="What gates compare where there is no MLflow run.")
+    ] = Field(default_factory=dict)
+
+
+class Retention(ApiModel):
+    """Which archived versions keep their files. A version in a stage or under an alias always does."""
+
+    archived: (
+        Annotated[int, Field(ge=0, le=100000, description="How many archived versions keep their files.")] | None
+    ) = None
+    max_age: (
+        Annotated[
+            str,
+            Field(pattern=r"^[1-9][0-9]{0,5}[hdw]$", description="How long after it was archived: 12h, 180d, 26w."),
+        ]
+        | None
+    ) = None
+
+
+class SecretKey(ApiModel):
+    """One key of a Secret in the model's namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    key: Annotated[str, Field(min_length=1, max_length=253)]
+
+
+class Webhook(ApiModel):
+    """Where every transition is sent to, as a CloudEvent, until the receiver has taken it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^/@\s]+(/\S*)?$")]
+    secret_ref: Annotated[SecretKey, Field(description="The key that signs the requests (Standard Webhooks).")]
 
 
 class RegisteredModelSpec(ApiModel):
@@ -73,10 +128,7 @@ class RegisteredModelSpec(ApiModel):
             max_length=2,
             description="The version wanted in each stage. Changing a number is a promotion.",
             json_schema_extra=rules(
-                (
-                    "self.all(stage, stage in ['staging', 'production'])",
-                    "unknown stage: spec.stages takes staging and production",
-                )
+                _stage_keys("spec.stages"),
             ),
         ),
     ] = Field(default_factory=dict)
@@ -101,107 +153,45 @@ class RegisteredModelSpec(ApiModel):
         Tags,
         Field(description="MLflow's tags of the model.", json_schema_extra=rules(_TAG_KEYS)),
     ] = Field(default_factory=dict)
-
-
-class VersionStatus(StatusModel):
-    """One registered version. Its content never changes; stage, description and tags may."""
-
-    version: VersionNumber
-    stage: Stage = Stage.NONE
-    source: Annotated[
-        str,
-        Field(
-            max_length=2048,
-            description="Where the version was registered from, as it was given.",
-        ),
-    ]
-    artifact: Annotated[
-        str,
-        Field(
-            max_length=2048,
-            description="The directory that holds its bytes, an s3:// URI.",
-        ),
-    ]
-    digest: Annotated[
-        str,
-        Field(
-            pattern=r"^sha256:[0-9a-f]{64}$",
-            description="SHA-256 of the manifest of its files.",
-        ),
-    ]
-    run_id: Annotated[str, Field(max_length=64)] | None = None
-    run_link: Annotated[str, Field(max_length=2048)] | None = None
-    model_id: (
-        Annotated[str, Field(max_length=64, description="MLflow's logged model that the version came from.")] | None
-    ) = None
-    flavors: Annotated[tuple[str, ...], Field(max_length=32)] = ()
-    created_at: Timestamp
-    created_by: Annotated[str, Field(max_length=128, description="The field manager that registered it.")] = ""
-    updated_at: Annotated[Timestamp | None, Field(description="When its stage, description or tags changed last.")] = (
-        None
-    )
-    idempotency_key: (
-        Annotated[
-            str,
-            Field(max_length=253, description="Registering again under the same key gives this version again."),
-        ]
-        | None
-    ) = None
-    description: Annotated[str, Field(max_length=DESCRIPTION_LIMIT)] | None = None
-    tags: Tags = Field(default_factory=dict)
-
-
-class StageStatus(StatusModel):
-    """The version that is in a stage now."""
-
-    version: VersionNumber
-    since: Timestamp
-    by: Annotated[
-        str,
-        Field(max_length=128, description="The field manager whose edit put it there."),
-    ]
-
-
-class TransitionStatus(StatusModel):
-    """One change of a version's stage."""
-
-    sequence: Annotated[
-        int,
-        Field(ge=1, description="The record it is part of: a version and the one it replaces move in one record."),
-    ]
-    version: VersionNumber
-    from_: Annotated[Stage, Field(alias="from")]
-    to: Stage
-    at: Timestamp
-    by: Annotated[str, Field(max_length=128)]
-
-
-class RegisteredModelStatus(StatusModel):
-    """What is the case, written by the registry alone."""
-
-    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
-    latest_version: Annotated[int, Field(ge=0, description="A counter that never goes back.")] = 0
-    stages: Annotated[dict[str, StageStatus], Field(max_length=2)] = Field(default_factory=dict)
     versions: Annotated[
-        tuple[VersionStatus, ...],
+        tuple[DeclaredVersion, ...],
         Field(
-            max_length=10000,
+            max_length=256,
+            description="Versions that Git declares. Taking one out of the list does not delete it.",
             json_schema_extra={
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["version"],
             },
         ),
     ] = ()
-    transitions_recorded: Annotated[int, Field(ge=0, description="How many there are in the artifact store.")] = 0
-    transitions: Annotated[
-        tuple[TransitionStatus, ...],
-        Field(max_length=20, description="The newest, last first."),
+    gates: Annotated[
+        dict[
+            str,
+            Annotated[
+                tuple[Gate, ...],
+                Field(
+                    max_length=GATES_LIMIT,
+                    json_schema_extra={
+                        "x-kubernetes-list-type": "map",
+                        "x-kubernetes-list-map-keys": ["name"],
+                    },
+                ),
+            ],
+        ],
+        Field(
+            max_length=2,
+            description="What a version must pass to enter a stage. All gates of the stage are judged.",
+            json_schema_extra=rules(_stage_keys("spec.gates")),
+        ),
+    ] = Field(default_factory=dict)
+    retention: Retention | None = None
+    webhooks: Annotated[
+        tuple[Webhook, ...],
+        Field(
+            max_length=8,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
     ] = ()
-    conditions: Conditions = ()
-
-    def find(self, version: int) -> VersionStatus | None:
-        """Return the version with that number, or None."""
-        return next((v for v in self.versions if v.version == version), None)
 
 
 class RegisteredModel(Resource):
@@ -244,6 +234,30 @@ class RegisteredModel(Resource):
     def model_name(self) -> str:
         """The name by which MLflow knows the model."""
         return self.spec.name or self.metadata.name
+
+    @property
+    def wanted_stages(self) -> dict[str, int]:
+        """The version wanted in each stage: what the spec says, over what was inherited."""
+        return {**self._inherited.stages, **self.spec.stages}
+
+    @property
+    def aliases(self) -> dict[str, int]:
+        """The aliases: what the spec says, over what was inherited."""
+        return {**self._inherited.aliases, **self.spec.aliases}
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The model's tags: what the spec says, over what was inherited."""
+        return {**self._inherited.tags, **self.spec.tags}
+
+    @property
+    def description(self) -> str | None:
+        """The model's description: the spec's, or else the inherited one."""
+        return self._inherited.description if self.spec.description is None else self.spec.description
+
+    @property
+    def _inherited(self) -> InheritedStatus:
+        return self.status.inherited or InheritedStatus()
 
     @staticmethod
     def object_name_of(model_name: str) -> str:
