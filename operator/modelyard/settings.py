@@ -96,6 +96,9 @@ class Settings(StoreSettings):
     watch_namespaces: tuple[str, ...]
     """MODELYARD_WATCH_NAMESPACES: comma-separated; empty for the whole cluster."""
 
+    webhook_hosts: tuple[str, ...] = ("*",)
+    """MODELYARD_WEBHOOK_HOSTS: patterns of hosts that webhooks may be sent to, comma-separated; empty for none."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read and check the variables. Raises `SettingsError`."""
@@ -109,6 +112,7 @@ class Settings(StoreSettings):
             operator_image=_required(environment, "MODELYARD_OPERATOR_IMAGE"),
             image_pull_policy=environment.get("MODELYARD_IMAGE_PULL_POLICY") or "IfNotPresent",
             watch_namespaces=_split(environment.get("MODELYARD_WATCH_NAMESPACES", "")),
+            webhook_hosts=_split(environment.get("MODELYARD_WEBHOOK_HOSTS", "*")),
         )
 
 

@@ -48,12 +48,22 @@ def test_defaults() -> None:
     assert (settings.reader_access_key, settings.watch_namespaces) == (None, ())
     assert settings.image_pull_policy == "IfNotPresent"
     assert "argocd-controller" in settings.git_managers
+    assert settings.webhook_hosts == ("*",)
 
 
 def test_lists_are_separated_by_commas() -> None:
-    changed = {"MODELYARD_WATCH_NAMESPACES": "a, b,", "MODELYARD_GIT_MANAGERS": "fluxcd"}
+    changed = {
+        "MODELYARD_WATCH_NAMESPACES": "a, b,",
+        "MODELYARD_GIT_MANAGERS": "fluxcd",
+        "MODELYARD_WEBHOOK_HOSTS": "ci.example.com,*.corp",
+    }
     settings = Settings.from_environment({**COMPLETE, **changed})
     assert (settings.watch_namespaces, settings.git_managers) == (("a", "b"), ("fluxcd",))
+    assert settings.webhook_hosts == ("ci.example.com", "*.corp")
+
+
+def test_an_installation_may_send_no_webhooks_at_all() -> None:
+    assert Settings.from_environment({**COMPLETE, "MODELYARD_WEBHOOK_HOSTS": ""}).webhook_hosts == ()
 
 
 def test_the_tracking_server_needs_no_images() -> None:

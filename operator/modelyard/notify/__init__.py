@@ -1,0 +1,1 @@
+"""Tells the world outside of the cluster what has happened: CloudEvents, signed, over HTTP."""
