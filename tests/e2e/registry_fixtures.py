@@ -9,17 +9,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +23,6 @@ from typing import Any
 import kubernetes.client
 import kubernetes.config
 import pytest
-import yaml
 
 from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.artifacts.store import ArtifactStore, connect
@@ -37,148 +31,19 @@ from modelyard.reconcile.registeredmodel import RegisteredModelReconciler
 from modelyard.registry.objects import REGISTERED_MODELS
 from modelyard.registry.registry import Candidate, Registry
 from modelyard.settings import StoreSettings
-from tests.cluster import versions
-
-CRDS = Path(__file__).resolve().parents[2] / "crds"
-NAMESPACE = "default"
-START_SECONDS = 120.0
+from tests.e2e.api_server import NAMESPACE, ApiServer, run_api_server
+from tests.e2e.processes import free_port, program, running
 
 
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-def wait_until(what: str, check: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until `check` holds; fail where it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not check():
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.05)
-
-
-@dataclass(frozen=True)
-class Process:
-    """One server of the tests."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def wait_for(self, url: str) -> None:
-        """Wait until the URL answers with anything but an error of the server's."""
-
-        def answers() -> bool:
-            if self.process.poll() is not None:
-                pytest.fail(f"{self.log.stem} ended: {self.log.read_text()[-4000:]}")
-            try:
-                urllib.request.urlopen(url, timeout=5).close()
-            except urllib.error.HTTPError as error:
-                return error.code < 500
-            except OSError:
-                return False
-            return True
-
-        wait_until(url, answers, START_SECONDS)
-
-
-@contextmanager
-def running(command: list[str], directory: Path, environment: dict[str, str] | None = None) -> Iterator[Process]:
-    """Run a server, its output in `directory`, and end it and what it started."""
-    log = directory / f"{Path(command[0]).name}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **(environment or {})},
-            cwd=directory,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield Process(process, log)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=5)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def program(component: str, name: str = "") -> str:
-    path = versions.load().program(component, name)
-    if not path.exists():
-        pytest.fail(f"{path} is not built: make cluster-build")
-    return str(path)
-
-
 @pytest.fixture(scope="session")
-def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An API server with the CRDs of this checkout; gives its kubeconfig."""
-    directory = tmp_path_factory.mktemp("api-server")
-    etcd, peer, port = free_port(), free_port(), free_port()
-    key = directory / "service-account.key"
-    subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
-    token = secrets.token_hex(16)
-    (directory / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
-    etcd_command = [
-        program("etcd"),
-        f"--data-dir={directory / 'etcd'}",
-        "--unsafe-no-fsync",
-        f"--listen-client-urls=http://127.0.0.1:{etcd}",
-        f"--advertise-client-urls=http://127.0.0.1:{etcd}",
-        f"--listen-peer-urls=http://127.0.0.1:{peer}",
-        "--log-level=warn",
-    ]
-    server_command = [
-        program("kubernetes", "kube-apiserver"),
-        f"--etcd-servers=http://127.0.0.1:{etcd}",
-        "--bind-address=127.0.0.1",
-        f"--secure-port={port}",
-        f"--cert-dir={directory / 'certs'}",
-        f"--token-auth-file={directory / 'tokens.csv'}",
-        "--authorization-mode=AlwaysAllow",
-        "--service-account-issuer=https://modelyard.test",
-        f"--service-account-key-file={key}",
-        f"--service-account-signing-key-file={key}",
-        "--disable-admission-plugins=ServiceAccount",
-    ]
-    with running(etcd_command, directory), running(server_command, directory) as server:
-        kubeconfig = directory / "kubeconfig"
-        wait_until("the API server's certificate", (directory / "certs" / "apiserver.crt").exists, START_SECONDS)
-        kubeconfig.write_text(_kubeconfig(port, token, directory / "certs" / "apiserver.crt"))
-        wait_until("the API server", lambda: _kubectl(kubeconfig, "get", "--raw", "/readyz") is not None, START_SECONDS)
-        assert server.process.poll() is None
-        assert _kubectl(kubeconfig, "apply", "--server-side", "-f", str(CRDS)) is not None
-        established = ("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
-        assert _kubectl(kubeconfig, *established) is not None
-        yield kubeconfig
-
-
-def _kubeconfig(port: int, token: str, authority: Path) -> str:
-    cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority": str(authority)}
-    return yaml.safe_dump(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "test", "cluster": cluster}],
-            "users": [{"name": "admin", "user": {"token": token}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin", "namespace": NAMESPACE}}],
-            "current-context": "test",
-        }
-    )
-
-
-def _kubectl(kubeconfig: Path, *arguments: str, stdin: str | None = None) -> str | None:
-    command = [program("kubernetes", "kubectl"), f"--kubeconfig={kubeconfig}", *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=90)
-    return done.stdout if done.returncode == 0 else None
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """An API server with the CRDs of this checkout."""
+    with run_api_server(tmp_path_factory.mktemp("api-server")) as server:
+        yield server
 
 
 @dataclass(frozen=True)
@@ -254,8 +119,9 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Minio]:
 class Cluster:
     """One namespace of the API server, with a registry and what a user and an operator do there."""
 
-    def __init__(self, kubeconfig: Path, minio: Minio) -> None:
-        self.kubeconfig = kubeconfig
+    def __init__(self, server: ApiServer, minio: Minio) -> None:
+        self.server = server
+        self.kubeconfig = server.kubeconfig
         self.minio = minio
         self.s3 = minio.client(minio.writer)
         self.client = self.new_client()
@@ -286,9 +152,7 @@ class Cluster:
         self.s3.delete_object(Bucket=bucket, Key=key)
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        output = _kubectl(self.kubeconfig, *arguments, stdin=stdin)
-        assert output is not None, arguments
-        return output
+        return self.server.kubectl(*arguments, stdin=stdin)
 
     def apply(self, name: str, spec: dict[str, Any], manager: str) -> None:
         """Apply a manifest on the server's side, as Git's hands do."""
@@ -308,7 +172,7 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def own_cluster(api_server: Path, minio: Minio) -> Cluster:
+def own_cluster(api_server: ApiServer, minio: Minio) -> Cluster:
     """An API server and a MinIO, and no operator."""
     return Cluster(api_server, minio)
 

@@ -13,8 +13,9 @@ from botocore.exceptions import ClientError
 from modelyard.artifacts.store import ArtifactStore, ArtifactStoreUnreachable
 from modelyard.reconcile.registeredmodel import RegisteredModelReconciler
 from modelyard.registry.registry import Registry
+from tests.e2e.api_server import NAMESPACE
+from tests.e2e.processes import wait_until
 from tests.e2e.registry_fixtures import (
-    NAMESPACE,
     Cluster,
     Minio,
     Operator,
@@ -25,7 +26,6 @@ from tests.e2e.registry_fixtures import (
     operator,
     own_cluster,
     register,
-    wait_until,
 )
 
 __all__ = ["api_server", "minio", "name", "operator", "own_cluster"]

@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from sklearn.dummy import DummyRegressor
 
 from modelyard.api.names import object_name
+from tests.e2e.processes import wait_until
 from tests.e2e.registry_fixtures import (
     Cluster,
     Operator,
@@ -26,7 +27,6 @@ from tests.e2e.registry_fixtures import (
     own_cluster,
     register,
     tracking_uri,
-    wait_until,
 )
 
 __all__ = ["api_server", "minio", "name", "operator", "own_cluster", "tracking_uri"]
