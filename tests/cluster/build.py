@@ -22,9 +22,14 @@ from tests.cluster.versions import MODULES, Recipe, Toolchain, Versions, Wheel
 from tests.cluster.wheels import download
 
 
-def build_all(versions: Versions) -> None:
-    """Build what the cache lacks and link the tools that people call. Raises ClusterError, naming the log."""
+def build_all(versions: Versions, *, optional: bool = True) -> None:
+    """Build what the cache lacks and link the tools that people call. Raises ClusterError, naming the log.
+
+    Without `optional`, only what the cluster itself is made of.
+    """
     for recipe in versions.components.values():
+        if recipe.optional and not optional:
+            continue
         ensure(recipe, versions.toolchain)
         _link_tools(recipe)
     for image in archive.images(versions):
@@ -74,6 +79,7 @@ def _build(recipe: Recipe, go: Toolchain, target: Path, log: TextIO) -> None:
         return
     output = str(target / recipe.binary) if recipe.binary else f"{target}/"
     _run(["go", "build", *flags, "-o", output, *recipe.packages], environment, MODULES / recipe.directory, log)
+    _copy_module_files(recipe, environment, target, log)
 
 
 def link_flags(recipe: Recipe) -> list[str]:

@@ -17,7 +17,7 @@ from tests.cluster.components import NAMES, audit_log
 from tests.cluster.errors import ClusterError
 from tests.cluster.images import values_file
 from tests.cluster.locks import exclusive
-from tests.cluster.packages import ensure_packages
+from tests.cluster.packages import ensure_packages, missing_gitops_packages
 from tests.cluster.paths import bin_dir, kubeconfig
 from tests.cluster.settings import TRACKING_PORT, from_environment
 from tests.cluster.up import up
@@ -74,17 +74,19 @@ def environment_lines(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 def _build(_: argparse.Namespace) -> None:
     ensure_packages()
+    ensure_packages(missing_gitops_packages)
     build_all(load())
 
 
-def _up(options: argparse.Namespace) -> None:
+def _up(_: argparse.Namespace) -> None:
     if external := external_kubeconfig():
         _check_reachable(external)
         print(f"using the cluster of KUBECONFIG={external}; nothing is started (MODELYARD_CLUSTER=local would)")
         return
     _require_root()
     begun = time.monotonic()
-    _build(options)
+    ensure_packages()
+    build_all(load(), optional=False)
     with exclusive("cluster"):
         started = up(from_environment(), load())
     state = f"up after {time.monotonic() - begun:.1f} s" if started else "up already"
@@ -140,7 +142,7 @@ def _check_reachable(config: str) -> None:
 
 
 COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
-    "build": (_build, "obtain every component, into the cache"),
+    "build": (_build, "obtain every component, and what only some tests need, into the cache"),
     "up": (_up, "start the cluster, or what is missing of it"),
     "down": (_down, "stop the cluster and remove all of it but the cache"),
     "env": (_env, "print the shell commands that make a shell use the cluster"),

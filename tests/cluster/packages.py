@@ -27,6 +27,9 @@ PROGRAMS = {
     "mmdebstrap": "mmdebstrap",
 }
 
+# What Argo CD runs on.
+GITOPS_PROGRAMS = {"git": "git", "redis-server": "redis-server"}
+
 
 def find_program(name: str) -> str | None:
     """Return the full path of a system program, or None. Looks in the administrator's directories as well as PATH."""
@@ -69,9 +72,14 @@ def missing_packages(
     return missing
 
 
-def ensure_packages() -> None:
+def missing_gitops_packages(find: Callable[[str], str | None] = find_program) -> list[str]:
+    """Return the Debian packages that Argo CD needs and that are not on this machine."""
+    return [package for package, name in GITOPS_PROGRAMS.items() if find(name) is None]
+
+
+def ensure_packages(find_missing: Callable[[], list[str]] = missing_packages) -> None:
     """Install what is missing where that is possible. Raises ClusterError, naming all of it, where it is not."""
-    missing = missing_packages()
+    missing = find_missing()
     if not missing:
         return
     apt = find_program("apt-get")
@@ -83,7 +91,7 @@ def ensure_packages() -> None:
         done = subprocess.run([apt, *arguments], env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ClusterError(f"apt-get {' '.join(arguments)} failed:\n{_tail(done.stdout + done.stderr)}")
-    if still := missing_packages():
+    if still := find_missing():
         raise ClusterError(f"apt-get installed the packages, but their programs are not found: {' '.join(still)}")
 
 

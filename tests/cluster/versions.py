@@ -47,6 +47,8 @@ class Recipe:
     variables: Mapping[str, str] = field(default_factory=dict)
     """String variables to set when linking, by their package's path and their name."""
     tools: tuple[str, ...] = ()
+    optional: bool = False
+    """Whether the cluster runs without it: some tests alone need it."""
     sources: Mapping[str, bytes] = field(default_factory=dict)
     """The files of the component's directory under go/, by relative path, for `build = "module"`."""
 

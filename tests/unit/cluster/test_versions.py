@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.cluster import build, toolchain
+from tests.cluster import archive, build, toolchain
 from tests.cluster.versions import MODULES, Recipe, load
 
 RECIPE = Recipe(
@@ -53,10 +53,22 @@ def test_every_pinned_component_is_complete() -> None:
                 assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in recipe.sha256)
 
 
-@pytest.mark.parametrize("name", ["kubernetes", "etcd"])
+def test_the_cluster_does_not_wait_for_what_only_some_tests_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    monkeypatch.setattr(build, "ensure", lambda recipe, _: built.append(recipe.name))
+    monkeypatch.setattr(build, "_link_tools", lambda _: None)
+    monkeypatch.setattr(archive, "images", lambda _: [])
+    build.build_all(load(), optional=False)
+    assert "kubernetes" in built
+    assert "argocd" not in built
+    build.build_all(load())
+    assert "argocd" in built
+
+
+@pytest.mark.parametrize("name", ["kubernetes", "etcd", "argocd"])
 def test_a_modules_own_go_mod_requires_the_pinned_version_and_its_sums_are_checked_in(name: str) -> None:
     recipe = load().components[name]
-    module = recipe.packages[0].split("/cmd/")[0]
+    module = recipe.module or recipe.packages[0].split("/cmd/")[0]
     assert f"{module} v{recipe.version}" in (MODULES / recipe.directory / "go.mod").read_text()
     assert f"{module} v{recipe.version} h1:" in (MODULES / recipe.directory / "go.sum").read_text()
 
