@@ -54,10 +54,10 @@ def model(tmp_path: Path) -> Path:
 
 
 def sign(model: Path, key: Key, **hashed: Any) -> Path:
-    config = signing.Config().use_elliptic_key_signer(private_key=key[0])
+    config = signing.Config().use_elliptic_key_signer(private_key=key[0])  # type: ignore[no-untyped-call]
     if hashed:
         shards = "shard_size" in hashed
-        how = hashing.Config()
+        how = hashing.Config()  # type: ignore[no-untyped-call]
         how = how.use_shard_serialization(**hashed) if shards else how.use_file_serialization(**hashed)
         config = config.set_hashing_config(how)
     config.sign(model, model / SIGNATURE_FILE)
@@ -129,8 +129,8 @@ def test_files_that_differ_are_named(
 
 def test_what_the_signer_left_out_may_change(bucket: Bucket, model: Path, key: Key) -> None:
     (model / "notes").mkdir()
-    how = hashing.Config().set_ignored_paths(paths=[model / "notes"])
-    config = signing.Config().use_elliptic_key_signer(private_key=key[0]).set_hashing_config(how)
+    how = hashing.Config().set_ignored_paths(paths=[model / "notes"])  # type: ignore[no-untyped-call]
+    config = signing.Config().use_elliptic_key_signer(private_key=key[0]).set_hashing_config(how)  # type: ignore[no-untyped-call]
     config.sign(model, model / SIGNATURE_FILE)
     (model / "notes/read-me").write_bytes(b"later")
     (model / ".gitattributes").write_bytes(b"later")
