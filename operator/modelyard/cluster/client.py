@@ -179,6 +179,10 @@ class Client:
         except (NotFound, Conflict):
             return
 
+    def read(self, path: str, query: list[tuple[str, str]] | None = None) -> bytes:
+        """Return what is at a path that is no object: a pod's log, or what a Service answers through the proxy."""
+        return self._request("GET", path, query=query)
+
     def _call(
         self,
         method: str,
@@ -188,6 +192,18 @@ class Client:
         query: list[tuple[str, str]] | None = None,
         content_type: str = "application/json",
     ) -> Json:
+        answer: Json = json.loads(self._request(method, path, body=body, query=query, content_type=content_type))
+        return answer
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Json | None = None,
+        query: list[tuple[str, str]] | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
         if self._on_request:
             self._on_request(method, path)
         try:
@@ -216,8 +232,7 @@ class Client:
             ) from error
         if response.status >= 400:
             raise _error(response.status, data, str(response.reason))
-        answer: Json = json.loads(data)
-        return answer
+        return data
 
 
 def _error(code: int, body: str | bytes | None, fallback: str) -> ApiError:
