@@ -1,0 +1,34 @@
+-- The health of a RegisteredModel for Argo CD, from its conditions (kstatus: Reconciling and Stalled are there only while True).
+local function condition(type)
+  for _, each in ipairs(obj.status.conditions or {}) do
+    if each.type == type then
+      return each
+    end
+  end
+  return {}
+end
+
+local function health(status, message)
+  return { status = status, message = message or "" }
+end
+
+if obj.status == nil or obj.status.observedGeneration == nil
+  or obj.status.observedGeneration < (obj.metadata.generation or 0) then
+  return health("Progressing", "waiting for the operator to see the present spec")
+end
+
+local ready = condition("Ready")
+if ready.reason == "AwaitingApproval" then
+  -- Nothing is wrong and nothing moves until a person approves.
+  return health("Suspended", ready.message)
+end
+if condition("Stalled").status == "True" then
+  return health("Degraded", condition("Stalled").message)
+end
+if condition("Reconciling").status == "True" then
+  return health("Progressing", condition("Reconciling").message)
+end
+if ready.status == "True" then
+  return health("Healthy", ready.message)
+end
+return health("Progressing", ready.message)
