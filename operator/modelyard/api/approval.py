@@ -18,14 +18,18 @@ class ApprovalSpec(ApiModel):
     """Who consents to what. It cannot be changed; deleting it takes the consent back."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(("self == oldSelf", "an Approval cannot be changed: create another one"))
+        json_schema_extra=rules(("self == oldSelf", "an Approval cannot be changed: delete it and create another one"))
     )
 
     model: Annotated[str, Field(min_length=1, max_length=256, description="The model's name in MLflow.")]
     version: VersionNumber
     digest: Annotated[
         str,
-        Field(pattern=r"^sha256:[0-9a-f]{64}$", description="The version's digest: exactly these bytes are approved."),
+        Field(
+            max_length=71,
+            pattern=r"^sha256:[0-9a-f]{64}$",
+            description="The version's digest: exactly these bytes are approved.",
+        ),
     ]
     stage: StageKey
     group: Annotated[

@@ -16,6 +16,8 @@ Decimal = Annotated[
     Field(max_length=40, pattern=DECIMAL, description="A decimal number, as a string."),
 ]
 VersionNumber = Annotated[int, Field(ge=1, le=2147483647)]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+"""The name of another object of the namespace: an RFC 1123 subdomain."""
 
 
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
@@ -107,6 +109,8 @@ class Resource(BaseModel):
     short_names: ClassVar[tuple[str, ...]]
     printer_columns: ClassVar[tuple[dict[str, Any], ...]]
     scale: ClassVar[dict[str, str] | None] = None
+    object_rules: ClassVar[tuple[dict[str, str], ...]] = ()
+    """CEL rules that need more than the spec: metadata.name is there, too."""
     name_limit: ClassVar[int | None] = 52
     """How long `metadata.name` may be: other objects are named after it, and labels carry it."""
 

@@ -37,21 +37,14 @@ def custom_resource_definition(kind: type[Resource]) -> dict[str, Any]:
         properties["status"], subresources["status"] = status, {}
     if kind.scale:
         subresources["scale"] = kind.scale
-    schema = {
+    schema: dict[str, Any] = {
         "type": "object",
         "description": " ".join((kind.__doc__ or "").split()),
         "required": ["spec"],
         "properties": properties,
     }
-    if kind.name_limit:
-        # Labels carry the object's name, and so do the names of what is made from it.
-        schema["x-kubernetes-validations"] = [
-            {
-                "rule": f"size(self.metadata.name) <= {kind.name_limit}",
-                "message": f"metadata.name takes at most {kind.name_limit} characters: "
-                "its Jobs and Deployments are named after it",
-            }
-        ]
+    if object_rules := [*_name_rules(kind), *kind.object_rules]:
+        schema["x-kubernetes-validations"] = object_rules
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -79,6 +72,14 @@ def custom_resource_definition(kind: type[Resource]) -> dict[str, Any]:
             ],
         },
     }
+
+
+def _name_rules(kind: type[Resource]) -> list[dict[str, str]]:
+    """Labels carry the object's name, and so do the names of what is made from it."""
+    if kind.name_limit is None:
+        return []
+    message = f"metadata.name takes at most {kind.name_limit} characters: its Jobs and Deployments are named after it"
+    return [{"rule": f"size(self.metadata.name) <= {kind.name_limit}", "message": message}]
 
 
 def _annotation(annotation: Any) -> type[Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from modelyard.api.common import ApiModel, Decimal, EnvVar, ResourceRequirements, StatusModel, rules
+from modelyard.api.common import ApiModel, Decimal, EnvVar, ObjectName, ResourceRequirements, StatusModel, rules
 
 GATES_LIMIT = 16
 _KINDS = "[has(self.metric), has(self.fromStage), has(self.job), has(self.approvers), has(self.signature)]"
@@ -49,9 +49,8 @@ class SignatureKey(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "has(self.publicKey) != (has(self.identity) && has(self.issuer))"
-                " && has(self.identity) == has(self.issuer)",
-                "set publicKey, or identity and issuer",
+                "has(self.identity) == has(self.issuer) && has(self.publicKey) != has(self.identity)",
+                "set either publicKey, or identity and issuer",
             )
         )
     )
@@ -69,7 +68,7 @@ class ValidationJob(ApiModel):
     env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = ()
     resources: ResourceRequirements | None = None
     timeout_seconds: Annotated[int, Field(ge=1, le=86400, description="How long it may take.")] = 3600
-    service_account_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    service_account_name: ObjectName | None = None
     node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] = Field(
         default_factory=dict
     )
@@ -129,8 +128,16 @@ class Gate(ApiModel):
                 "min, max and comparedTo belong to a metric",
             ),
             (
+                "!(has(self.min) && has(self.max)) || double(self.min) <= double(self.max)",
+                "min is above max: no version could pass",
+            ),
+            (
                 "has(self.comparedTo) || !(has(self.tolerance) || has(self.goal))",
                 "tolerance and goal belong to comparedTo",
+            ),
+            (
+                "!has(self.tolerance) || !self.tolerance.startsWith('-')",
+                "tolerance must not be negative",
             ),
         )
     )

@@ -62,9 +62,9 @@ def _rows(path: str, node: dict[str, Any]) -> Iterator[str]:
         inner = f"{path}.{name}"
         yield f"| `{inner}`{' **required**' if name in required else ''} | {_type(child)} | {_meaning(child)} |"
         yield from _rows(inner, child)
-        for key, suffix in (("items", "[]"), ("additionalProperties", ".*")):
-            if isinstance(child.get(key), dict):
-                yield from _rows(inner + suffix, child[key])
+    for key, suffix in (("items", "[]"), ("additionalProperties", ".*")):
+        if isinstance(node.get(key), dict):
+            yield from _rows(path + suffix, node[key])
 
 
 def _type(node: dict[str, Any]) -> str:
@@ -81,8 +81,16 @@ def _meaning(node: dict[str, Any]) -> str:
     said = [node["description"]] if node.get("description") else []
     if "default" in node:
         said.append(f"Default: `{node['default']}`.")
-    said += [f"Rule: {rule['message']}." for rule in node.get("x-kubernetes-validations", [])]
+    said += [f"Rule: {message}." for message in _rules(node)]
     return " ".join(said).replace("|", "\\|")
+
+
+def _rules(node: dict[str, Any]) -> Iterator[str]:
+    """Yield the rules of a field and, where it is a list or a map, of what it holds: that has no row of its own."""
+    yield from (rule["message"] for rule in node.get("x-kubernetes-validations", []))
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            yield from _rules(node[key])
 
 
 def main(argv: list[str]) -> int:

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from modelyard.api.common import (
     ApiModel,
     Decimal,
+    ObjectName,
     Resource,
     VersionNumber,
     rules,
@@ -26,7 +27,13 @@ DESCRIPTION_LIMIT = 8192
 
 Tags = Annotated[dict[str, Annotated[str, Field(max_length=TAG_VALUE_LIMIT)]], Field(max_length=TAG_LIMIT)]
 _TAG_KEYS = ("self.all(key, size(key) >= 1 && size(key) <= 250)", "a tag's key has 1 to 250 characters")
+_METRIC_KEYS = ("self.all(key, size(key) >= 1 && size(key) <= 250)", "a metric's name has 1 to 250 characters")
 _STAGE_KEYS = ("self.all(stage, stage in ['staging', 'production'])", "unknown stage: {} takes staging and production")
+_FROM_ANOTHER_STAGE = (
+    "self.all(stage, self[stage].all(gate, !has(gate.fromStage) || gate.fromStage != stage))",
+    "fromStage must name another stage than the gate's own, or no version could ever enter it",
+)
+_NAME = "(has({0}.spec.name) ? {0}.spec.name : {0}.metadata.name)"
 
 
 def _stage_keys(field: str) -> tuple[str, str]:
@@ -57,16 +64,27 @@ class DeclaredVersion(ApiModel):
         ),
     ]
     description: Annotated[str, Field(max_length=1024)] | None = None
-    tags: Annotated[dict[str, Annotated[str, Field(max_length=256)]], Field(max_length=16)] = Field(
-        default_factory=dict
-    )
+    tags: Annotated[
+        dict[str, Annotated[str, Field(max_length=256)]], Field(max_length=16, json_schema_extra=rules(_TAG_KEYS))
+    ] = Field(default_factory=dict)
     metrics: Annotated[
-        dict[str, Decimal], Field(max_length=32, description="What gates compare where there is no MLflow run.")
+        dict[str, Decimal],
+        Field(
+            max_length=32,
+            description="What gates compare where there is no MLflow run.",
+            json_schema_extra=rules(_METRIC_KEYS),
+        ),
     ] = Field(default_factory=dict)
 
 
 class Retention(ApiModel):
     """Which archived versions keep their files. A version in a stage or under an alias always does."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.archived) || has(self.maxAge)", "set archived, maxAge or both: without them nothing is deleted")
+        )
+    )
 
     archived: (
         Annotated[int, Field(ge=0, le=100000, description="How many archived versions keep their files.")] | None
@@ -74,7 +92,11 @@ class Retention(ApiModel):
     max_age: (
         Annotated[
             str,
-            Field(pattern=r"^[1-9][0-9]{0,5}[hdw]$", description="How long after it was archived: 12h, 180d, 26w."),
+            Field(
+                max_length=7,
+                pattern=r"^[1-9][0-9]{0,5}[hdw]$",
+                description="How long after it was archived: 12h, 180d, 26w.",
+            ),
         ]
         | None
     ) = None
@@ -83,8 +105,8 @@ class Retention(ApiModel):
 class SecretKey(ApiModel):
     """One key of a Secret in the model's namespace."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-    key: Annotated[str, Field(min_length=1, max_length=253)]
+    name: ObjectName
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 
 
 class Webhook(ApiModel):
@@ -105,12 +127,6 @@ class RegisteredModelSpec(ApiModel):
                 min_length=1,
                 max_length=256,
                 description="The model's name in MLflow, where it differs from the object's. It cannot be changed.",
-                json_schema_extra=rules(
-                    (
-                        "self == oldSelf",
-                        "spec.name cannot be changed: create another RegisteredModel",
-                    )
-                ),
             ),
         ]
         | None
@@ -181,7 +197,7 @@ class RegisteredModelSpec(ApiModel):
         Field(
             max_length=2,
             description="What a version must pass to enter a stage. All gates of the stage are judged.",
-            json_schema_extra=rules(_stage_keys("spec.gates")),
+            json_schema_extra=rules(_stage_keys("spec.gates"), _FROM_ANOTHER_STAGE),
         ),
     ] = Field(default_factory=dict)
     retention: Retention | None = None
@@ -201,6 +217,14 @@ class RegisteredModel(Resource):
     plural: ClassVar[str] = "registeredmodels"
     singular: ClassVar[str] = "registeredmodel"
     short_names: ClassVar[tuple[str, ...]] = ("rm",)
+    object_rules: ClassVar[tuple[dict[str, str], ...]] = (
+        {
+            # Saying what holds already, the object's own name, changes nothing.
+            "rule": f"{_NAME.format('self')} == {_NAME.format('oldSelf')}",
+            "message": "spec.name cannot be changed: create another RegisteredModel",
+            "fieldPath": ".spec.name",
+        },
+    )
     printer_columns: ClassVar[tuple[dict[str, Any], ...]] = (
         {"name": "Latest", "type": "integer", "jsonPath": ".status.latestVersion"},
         {
