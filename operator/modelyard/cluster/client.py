@@ -15,7 +15,7 @@ import kubernetes.config
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
-from modelyard.cluster.resources import ResourceType
+from modelyard.cluster.resources import SELF_SUBJECT_REVIEWS, ResourceType
 
 Json = dict[str, Any]
 
@@ -182,6 +182,13 @@ class Client:
     def read(self, path: str, query: list[tuple[str, str]] | None = None) -> bytes:
         """Return what is at a path that is no object: a pod's log, or what a Service answers through the proxy."""
         return self._request("GET", path, query=query)
+
+    def user_info(self) -> Json:
+        """Return whom the API server takes this client for: `username`, `groups`, …"""
+        path = SELF_SUBJECT_REVIEWS.path(None)
+        review = {"apiVersion": SELF_SUBJECT_REVIEWS.api_version, "kind": SELF_SUBJECT_REVIEWS.kind}
+        answer: Json = self._call("POST", path, body=review)["status"]["userInfo"]
+        return answer
 
     def _call(
         self,

@@ -50,6 +50,7 @@ DEPLOYMENTS = ResourceType("apps", "v1", "deployments", "Deployment")
 JOBS = ResourceType("batch", "v1", "jobs", "Job")
 INGRESSES = ResourceType("networking.k8s.io", "v1", "ingresses", "Ingress")
 ENDPOINT_SLICES = ResourceType("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+SELF_SUBJECT_REVIEWS = ResourceType("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview")
 
 BY_KIND = {
     resource.kind: resource
