@@ -100,7 +100,7 @@ class Assessor:
     def __call__(self, resource: dict[str, Any]) -> tuple[str, str]:
         path = self._directory / "resource.yaml"
         path.write_text(json.dumps(resource))
-        command = [self._program, "admin", "settings", "resource-overrides", "health", path]
+        command: list[str | Path] = [self._program, "admin", "settings", "resource-overrides", "health", path]
         done = subprocess.run(
             [*command, "--argocd-cm-path", self._config],
             env={"HOME": str(self._directory)},
