@@ -1,28 +1,11 @@
-"""Every rule of the CRDs, on a real API server: what it accepts, and what it refuses in which words."""
+"""The rules of Experiment and ModelDeployment on a real API server: what it accepts, what it refuses in which words."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 
 from tests.api.conftest import Server
-
-Json = dict[str, Any]
-
-
-def merged(base: Json, change: Json) -> Json:
-    """Return `base` with `change` merged into it; None removes a key."""
-    result = dict(base)
-    for key, value in change.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = merged(result[key], value)
-        else:
-            result[key] = value
-    return result
-
+from tests.api.rules import Json, case, check, merged
 
 BASES: dict[str, Json] = {
     "Experiment": {
@@ -30,14 +13,9 @@ BASES: dict[str, Json] = {
         "entryPoint": "train",
         "objective": {"metric": "f1_score"},
     },
-    "RegisteredModel": {},
     "ModelDeployment": {"model": {"name": "churn", "stage": "Production"}, "rest": {}},
 }
 GIT = {"project": {"configMap": None, "git": {"url": "https://git.example/churn.git"}}}
-
-
-def case(kind: str, change: Json, refusal: str = "", *, name: str = "x", id: str) -> Any:  # noqa: A002
-    return pytest.param(kind, change, refusal, name, id=f"{kind}: {id}")
 
 
 EXPERIMENTS = [
@@ -164,34 +142,6 @@ EXPERIMENTS = [
     case("Experiment", {"schedul": "daily"}, 'unknown field "spec.schedul"', id="a field that does not exist"),
 ]
 
-REGISTERED_MODELS = [
-    case("RegisteredModel", {}, id="nothing but a name"),
-    case("RegisteredModel", {"name": "Churn Model (EU)"}, id="any MLflow name"),
-    case("RegisteredModel", {"name": ""}, "should be at least 1 chars long", id="an empty MLflow name"),
-    case("RegisteredModel", {"stages": {"staging": 4, "production": 3}}, id="both stages"),
-    case(
-        "RegisteredModel",
-        {"stages": {"prod": 3}},
-        "unknown stage: spec.stages takes staging and production",
-        id="an unknown stage",
-    ),
-    case(
-        "RegisteredModel",
-        {"stages": {"Production": 3}},
-        "unknown stage: spec.stages takes staging and production",
-        id="a stage in MLflow's capitals",
-    ),
-    case("RegisteredModel", {"stages": {"production": 0}}, "greater than or equal to 1", id="version 0"),
-    case(
-        "RegisteredModel", {"stages": {"production": "3"}}, "must be of type integer", id="a version that is a string"
-    ),
-    case("RegisteredModel", {"aliases": {"champion": 3}}, id="an alias"),
-    case("RegisteredModel", {"aliases": {"the best": 3}}, "an alias is 1 to 63 letters", id="an alias with a space"),
-    case("RegisteredModel", {"aliases": {"latest": 3}}, "must not be 'latest'", id="an alias that MLflow reserves"),
-    case("RegisteredModel", {"aliases": {"v3": 3}}, "look like a version", id="an alias that looks like a version"),
-    case("RegisteredModel", {}, "metadata.name takes at most 52 characters", id="a name too long", name="x" * 53),
-]
-
 MODEL_DEPLOYMENTS = [
     case("ModelDeployment", {}, id="a stage"),
     case("ModelDeployment", {"model": {"stage": None, "version": 3}}, id="a version"),
@@ -237,24 +187,6 @@ MODEL_DEPLOYMENTS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "change", "refusal", "name"), [*EXPERIMENTS, *REGISTERED_MODELS, *MODEL_DEPLOYMENTS])
+@pytest.mark.parametrize(("kind", "change", "refusal", "name"), [*EXPERIMENTS, *MODEL_DEPLOYMENTS])
 def test_rule(server: Server, kind: str, change: Json, refusal: str, name: str) -> None:
-    verdict = server.verdict({"kind": kind, "metadata": {"name": name}, "spec": merged(BASES[kind], change)})
-    if refusal:
-        assert refusal in verdict
-    else:
-        assert verdict == ""
-
-
-@pytest.mark.parametrize(
-    ("patch", "refusal"),
-    [
-        pytest.param({"spec": {"stages": {"production": 1}}}, "", id="a promotion"),
-        pytest.param({"spec": {"stages": {"prod": 1}}}, "unknown stage", id="a promotion to an unknown stage"),
-        pytest.param({"spec": {"name": "Other"}}, "spec.name cannot be changed", id="another MLflow name"),
-    ],
-)
-def test_a_change_of_a_model(server: Server, patch: Json, refusal: str) -> None:
-    server.create({"kind": "RegisteredModel", "metadata": {"name": "changed"}, "spec": {"name": "Churn"}})
-    verdict = server.change("registeredmodel", "changed", patch)
-    assert (refusal in verdict) if refusal else verdict == ""
+    check(server.verdict({"kind": kind, "metadata": {"name": name}, "spec": merged(BASES[kind], change)}), refusal)
