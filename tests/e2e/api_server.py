@@ -13,19 +13,14 @@ from typing import Any
 
 import yaml
 
+from tests.cluster.components import MUTATING_POLICIES
 from tests.e2e.processes import START_SECONDS, Process, free_port, program, running, wait_until
 
 CRDS = Path(__file__).resolve().parents[2] / "crds"
 NAMESPACE = "default"
 
-# An API that is in beta, which the optional policies of the chart need.
-ADMISSION_BETA = (
-    "--feature-gates=MutatingAdmissionPolicy=true",
-    "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
-)
 
-
-@dataclass(frozen=True)
+@dataclass
 class Refused(Exception):
     """The API server did not do it; these are its words."""
 
@@ -133,7 +128,7 @@ def _command(directory: Path, port: int, etcd: str, authorization: str) -> list[
         f"--service-account-key-file={key}",
         f"--service-account-signing-key-file={key}",
         "--disable-admission-plugins=ServiceAccount",
-        *ADMISSION_BETA,
+        *MUTATING_POLICIES,
     ]
 
 
