@@ -128,6 +128,13 @@ def _etcd(settings: Settings, versions: Versions) -> Component:
     return Component("etcd", command, (settings.ports.etcd, settings.ports.etcd_peer))
 
 
+# MutatingAdmissionPolicy, in beta and off by default in this Kubernetes: the chart's policy of who edited a stage.
+MUTATING_POLICIES = (
+    "--feature-gates=MutatingAdmissionPolicy=true",
+    "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
+)
+
+
 def _apiserver(settings: Settings, versions: Versions) -> Component:
     command = (
         str(versions.program("kubernetes", "kube-apiserver")),
@@ -159,6 +166,7 @@ def _apiserver(settings: Settings, versions: Versions) -> Component:
         f"--proxy-client-key-file={certs.key('front-proxy-client')}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
+        *MUTATING_POLICIES,
         "--allow-privileged=true",
         "--profiling=false",
         f"--audit-policy-file={config_path('kube-apiserver')}",
