@@ -42,8 +42,8 @@ def reconcilers(settings: Settings) -> dict[str, Reconciler]:
     tracking = TrackingClient(settings.tracking_uri)
     return {
         "Experiment": ExperimentReconciler(client, tracking, GitSource(), registry, settings, now),
-        "RegisteredModel": RegisteredModelReconciler(client, store, now),
-        "ModelDeployment": ModelDeploymentReconciler(client, settings, now),
+        "RegisteredModel": RegisteredModelReconciler(client, store, now, registry=registry),
+        "ModelDeployment": ModelDeploymentReconciler(client, settings, now, registry.state_of),
     }
 
 

@@ -44,6 +44,12 @@ REPLACED_BECOMES_ANNOTATION = f"{GROUP}/replaced-becomes"
 Written with the MLflow client's transition when it asks not to archive.
 """
 
+
+def editor_annotation(stage_key: str) -> str:
+    """Return the annotation in which admission writes down who changed that key of `spec.stages` last."""
+    return f"{GROUP}/{stage_key}-by"
+
+
 _DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 _LABEL_LIMIT = 63
 

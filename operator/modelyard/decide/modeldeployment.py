@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from modelyard.api.model_status import VersionStatus
 from modelyard.api.modeldeployment import ModelDeployment
 from modelyard.api.names import MODEL_DIGEST_ANNOTATION, MODEL_NAME_ANNOTATION, MODEL_VERSION_LABEL, REVISION_LABEL
 from modelyard.api.reasons import Reason
-from modelyard.api.registeredmodel import RegisteredModel, VersionStatus
+from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.api.serving import DRAIN_SECONDS, ServedModel
 
 Json = dict[str, Any]

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from modelyard.api.experiment import Experiment, RegisteredVersion, Registration
+from modelyard.api.model_status import VersionStatus
 from modelyard.api.names import FIELD_MANAGER
 from modelyard.api.reasons import Reason
-from modelyard.api.registeredmodel import RegisteredModel, VersionStatus
+from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.artifacts.store import ArtifactMissing, ArtifactStoreUnreachable
 from modelyard.decide.experiment_model import Problem, Run, RunStatus
 from modelyard.registry.objects import Contended, RegistryError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from modelyard.api.modeldeployment import ModelDeployment
@@ -27,6 +27,7 @@ from modelyard.decide.modeldeployment_status import Observation, status
 from modelyard.decide.pods import Diagnosis, diagnose
 from modelyard.desired import serving
 from modelyard.reconcile.base import Clock, Outcome
+from modelyard.records.state import ModelState
 from modelyard.settings import Settings
 
 Json = dict[str, Any]
@@ -41,8 +42,12 @@ _REFUSALS = (400, 403, 422)
 class ModelDeploymentReconciler:
     """Reconciles ModelDeployments."""
 
-    def __init__(self, client: Client, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, client: Client, settings: Settings, clock: Clock, state_of: Callable[[RegisteredModel], ModelState]
+    ) -> None:
+        """`state_of` returns all versions of a model: a status shows the newest only."""
         self._client = client
+        self._state_of = state_of
         self._settings = settings
         self._clock = clock
 
@@ -69,7 +74,16 @@ class ModelDeploymentReconciler:
     def _model(self, owner: ModelDeployment) -> RegisteredModel | None:
         name = RegisteredModel.object_name_of(owner.spec.model.name)
         body = self._client.find(of_kind(RegisteredModel), owner.metadata.namespace, name)
-        return RegisteredModel.parse(body) if body else None
+        model = RegisteredModel.parse(body) if body else None
+        number = owner.spec.model.version
+        if model is not None and number is not None and model.status.find(number) is None:
+            return self._whole(model)
+        return model
+
+    def _whole(self, model: RegisteredModel) -> RegisteredModel:
+        """Return the model with all its versions."""
+        versions = tuple(self._state_of(model).shown)
+        return model.model_copy(update={"status": model.status.model_copy(update={"versions": versions})})
 
     def _deployments(self, owner: ModelDeployment) -> dict[str, Json]:
         """Return the live Deployments by revision; those that are going do not count."""
@@ -86,9 +100,8 @@ class ModelDeploymentReconciler:
     ) -> dict[str, ServedModel]:
         """Return what is known of the revisions whose Deployments are kept up: the wanted one and the served one."""
         models = {} if isinstance(wanted, Problem) else {wanted.revision: wanted}
-        if model is not None and decided.serve not in models:
-            candidates = (served_model(model, version) for version in model.status.versions)
-            models.update({found.revision: found for found in candidates if found.revision == decided.serve})
+        if model is not None and decided.serve not in (NOTHING, *models):
+            models.update(_serving(model, decided.serve) or _serving(self._whole(model), decided.serve))
         return models
 
     def _carry_out(
@@ -194,3 +207,8 @@ def _owned(body: Json, owner: ModelDeployment) -> bool:
 def _taken(manifest: Json) -> str:
     kind, name = manifest["kind"], manifest["metadata"]["name"]
     return f"{kind} {name} exists and belongs to somebody else: rename the ModelDeployment or remove the {kind}"
+
+
+def _serving(model: RegisteredModel, revision: str) -> dict[str, ServedModel]:
+    candidates = (served_model(model, version) for version in model.status.versions)
+    return {found.revision: found for found in candidates if found.revision == revision}

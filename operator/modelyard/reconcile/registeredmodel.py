@@ -1,26 +1,44 @@
-"""Brings the stages of a RegisteredModel to what its spec names, as far as its versions are sound."""
+"""Brings the stages of a RegisteredModel to what its spec names, if the versions are sound and pass the gates."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Protocol
 
-from modelyard.api.registeredmodel import RegisteredModel, RegisteredModelStatus
-from modelyard.artifacts.store import AlreadyExists, ArtifactStore, ArtifactStoreUnreachable
+from modelyard.api.model_status import CandidateStatus, RegisteredModelStatus
+from modelyard.api.names import FIELD_MANAGER
+from modelyard.api.registeredmodel import RegisteredModel
+from modelyard.artifacts.store import ArtifactStore, ArtifactStoreUnreachable
 from modelyard.cluster.client import Client, Conflict
 from modelyard.decide.conditions import Verdict, conditions
-from modelyard.decide.registeredmodel import Checks, Fault, decide, to_verify, unreachable
+from modelyard.decide.managers import last_editor
+from modelyard.decide.registeredmodel import (
+    Checks,
+    Fault,
+    altered,
+    decide,
+    inherited,
+    to_judge,
+    to_verify,
+    unreachable,
+)
 from modelyard.reconcile.base import Clock, Outcome
-from modelyard.registry.objects import REGISTERED_MODELS
-from modelyard.registry.records import fold
+from modelyard.records.events import Event, ModelEdited, StageGates
+from modelyard.records.state import ModelState
+from modelyard.records.view import view
+from modelyard.registry.ledger import RecordsAltered
+from modelyard.registry.lifecycle import Lifecycle
+from modelyard.registry.objects import REGISTERED_MODELS, Outdated
 from modelyard.registry.registry import Registry
 from modelyard.registry.verification import Verification
 
 log = logging.getLogger(__name__)
 
 VERIFY_SECONDS = 60.0
-"""How often the files of versions that a stage holds or asks for are looked at: one LIST each where all is well."""
+"""How often the files of versions that somebody relies on are looked at: one LIST each where all is well."""
 
 TAKE_IN_SECONDS = 600.0
 """How often the records are listed for one that a crashed writer left out of the status."""
@@ -29,6 +47,30 @@ RETRY_SECONDS = 15.0
 """How soon to look again where the artifact store did not answer."""
 
 _TRIES = 10
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How the gates of a stage stand: what keeps the version out or what it passed, and what the status shows of it."""
+
+    result: Fault | StageGates
+    candidate: CandidateStatus | None = None
+    refusal: Event | None = None
+    """A refusal that is new, to be recorded."""
+
+
+class Judge(Protocol):
+    """What judges versions by the gates of a stage; see `reconcile.gates`."""
+
+    def __call__(self, model: RegisteredModel, state: ModelState, stage: str, version: int) -> Judged:
+        """Judge the version by `spec.gates[stage]`, which are not empty."""
+
+
+class Follower(Protocol):
+    """Something else that follows from a model's state, and may write records of its own; see `reconcile.declared`."""
+
+    def __call__(self, model: RegisteredModel, state: ModelState) -> tuple[ModelState, tuple[Fault, ...]]:
+        """Do it; return the state after it, and what is to be mended."""
 
 
 @dataclass
@@ -48,19 +90,34 @@ class _Step:
     status: RegisteredModelStatus
     verdicts: tuple[Verdict, ...]
     recorded: bool = False
-    """A transition was recorded, and the object's status does not have it yet."""
+    """Something was recorded, and the object's status does not have it yet."""
     retry: bool = False
-    """The artifact store did not answer."""
+    """Something outside did not answer."""
 
 
 class RegisteredModelReconciler:
     """Reconciles RegisteredModels."""
 
-    def __init__(self, client: Client, store: ArtifactStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        client: Client,
+        store: ArtifactStore,
+        clock: Clock,
+        *,
+        registry: Registry | None = None,
+        judge: Judge | None = None,
+        revision: Callable[[RegisteredModel], str | None] = lambda _: None,
+        followers: Sequence[Follower] = (),
+    ) -> None:
+        """`revision` returns the Git revision that a model's present spec came from, where that is known."""
         self._client = client
-        self._registry = Registry(client, store, clock)
+        self._registry = registry or Registry(client, store, clock)
+        self._lifecycle = Lifecycle(self._registry, clock)
         self._verification = Verification(store)
         self._clock = clock
+        self._judge = judge
+        self._revision = revision
+        self._followers = followers
         self._memories: dict[tuple[str, str], _Memory] = {}
 
     def __call__(self, namespace: str, name: str) -> Outcome:
@@ -78,10 +135,12 @@ class RegisteredModelReconciler:
             now = self._clock()
             try:
                 step = self._step(model, memory, now)
+                if step is None:
+                    return Outcome()
                 reported = conditions(model.status.conditions, step.verdicts, model.metadata.generation, now)
                 self._registry.write_status(body, model, step.status.model_copy(update={"conditions": reported}))
-            except (AlreadyExists, Conflict):
-                # Somebody else recorded a transition or wrote the object: take that in and decide again.
+            except (Outdated, Conflict):
+                # Somebody else wrote a record or the object: take that in and decide again.
                 memory.taken_in_at = None
                 continue
             if step.recorded:
@@ -100,54 +159,102 @@ class RegisteredModelReconciler:
             memory = self._memories[key] = _Memory(model.metadata.uid)
         return memory
 
-    def _step(self, model: RegisteredModel, memory: _Memory, now: datetime) -> _Step:
-        """Decide, and record the change that was decided on.
+    def _step(self, model: RegisteredModel, memory: _Memory, now: datetime) -> _Step | None:
+        """Decide, and record what was decided on; None where the model was deleted or renamed.
 
-        Raises `AlreadyExists` where the status lacks a transition that somebody recorded.
+        Raises `Outdated` where others have written records meanwhile.
         """
-        before = model.status
-        restored = before.observed_generation is not None
         try:
-            if not restored or _due(memory.taken_in_at, now, TAKE_IN_SECONDS):
-                model = self._taken_in(model)
-                memory.taken_in_at = now
+            state = self._state(model, memory, now)
+            if state.has_ended(model.metadata.uid):
+                self._lifecycle.finish(model, state, FIELD_MANAGER)
+                return None
+            return self._decided(model, state, memory, now)
         except ArtifactStoreUnreachable as error:
-            if not restored:
-                return _Step(before, unreachable(before, str(error)), retry=True)
             log.warning("%s/%s: %s", model.metadata.namespace, model.metadata.name, error)
-        decision = decide(model, self._checks(model, memory, now), now)
-        passing = any(fault and fault.passing for fault in memory.checks.values())
-        observed = model.status.model_copy(update={"observed_generation": model.metadata.generation})
-        if decision.change is None:
-            return _Step(observed, decision.verdicts, retry=passing)
-        # From here until the status is written the records are ahead of it.
-        memory.taken_in_at = None
-        try:
-            record = self._registry.record_change(
-                model.metadata.namespace, model.metadata.name, model.status, decision.change
-            )
-        except ArtifactStoreUnreachable as error:
             return _Step(model.status, unreachable(model.status, str(error)), retry=True)
-        return _Step(fold(observed, transitions=[record]), decision.verdicts, recorded=True, retry=passing)
+        except RecordsAltered as error:
+            log.error("%s/%s: %s", model.metadata.namespace, model.metadata.name, error)
+            return _Step(model.status, altered(str(error)), retry=True)
 
-    def _taken_in(self, model: RegisteredModel) -> RegisteredModel:
-        journal = self._registry.journal(model.metadata.namespace, model.metadata.name)
-        return model.model_copy(update={"status": journal.since(model.status).into(model.status)})
+    def _state(self, model: RegisteredModel, memory: _Memory, now: datetime) -> ModelState:
+        if _due(memory.taken_in_at, now, TAKE_IN_SECONDS):
+            ledger = self._registry.ledger(model.metadata.namespace, model.metadata.name)
+            try:
+                ledger.refresh()
+                memory.taken_in_at = now
+            except ArtifactStoreUnreachable:
+                if model.status.observed_generation is None:
+                    raise
+        return self._registry.state_of(model)
 
-    def _checks(self, model: RegisteredModel, memory: _Memory, now: datetime) -> Checks:
+    def _decided(self, model: RegisteredModel, state: ModelState, memory: _Memory, now: datetime) -> _Step:
+        before = state
+        model = _with_status(model, {"inherited": inherited(model, state)})
+        state = self._edited(model, state)
+        faults: tuple[Fault, ...] = ()
+        for follower in self._followers:
+            state, found = follower(model, state)
+            faults += found
+        checks = self._checks(model, state, memory, now)
+        judged = self._judged(model, state, checks)
+        decision = decide(
+            model, state, checks, {stage: each.result for stage, each in judged.items()}, now, faults=faults
+        )
+        for refusal in [each.refusal for each in judged.values() if each.refusal]:
+            state = self._registry.record(model, state, refusal)
+        if decision.change is not None:
+            revised = decision.change.model_copy(update={"revision": self._revision(model)})
+            state = self._registry.record(model, state, revised)
+        status = view(model, state).model_copy(
+            update={
+                "observed_generation": model.metadata.generation,
+                "candidates": tuple(each.candidate for _, each in sorted(judged.items()) if each.candidate),
+            }
+        )
+        passing = any(fault and fault.passing for fault in memory.checks.values())
+        passing |= any(isinstance(each.result, Fault) and each.result.passing for each in judged.values())
+        passing |= any(fault.passing for fault in faults)
+        return _Step(status, decision.verdicts, recorded=state.sequence != before.sequence, retry=passing)
+
+    def _edited(self, model: RegisteredModel, state: ModelState) -> ModelState:
+        """Record the model's description, tags and aliases where they are not those that were recorded last."""
+        if (model.description or None, model.tags, model.aliases) == (state.description, state.tags, state.aliases):
+            return state
+        event = ModelEdited(
+            by=last_editor(model.metadata.managed_fields)[:128],
+            description=model.description or None,
+            tags=model.tags,
+            aliases=model.aliases,
+        )
+        return self._registry.record(model, state, event)
+
+    def _judged(self, model: RegisteredModel, state: ModelState, checks: Checks) -> dict[str, Judged]:
+        if self._judge is None:
+            return {}
+        entering = to_judge(model, state, checks)
+        return {
+            stage: self._judge(model, state, stage, version)
+            for stage, version in entering.items()
+            if model.spec.gates.get(stage)
+        }
+
+    def _checks(self, model: RegisteredModel, state: ModelState, memory: _Memory, now: datetime) -> Checks:
         """Return what is known of the versions that count; looked up again when due or when the spec has changed."""
         edited = model.metadata.generation != model.status.observed_generation
         passing = any(fault and fault.passing for fault in memory.checks.values())
         if edited or passing or _due(memory.checked_at, now, VERIFY_SECONDS):
             memory.checks, memory.checked_at = {}, now
-        wanted = to_verify(model)
-        held = {stage.version for stage in model.status.stages.values()}
-        journal = self._registry.journal(model.metadata.namespace, model.metadata.name)
-        for version in model.status.versions:
-            if version.version in wanted and version.version not in memory.checks:
-                in_stage = version.version in held
-                memory.checks[version.version] = self._verification.check(journal, version, in_stage=in_stage)
+        held = {stage.version for stage in state.stages.values()}
+        ledger = self._registry.ledger(model.metadata.namespace, model.metadata.name)
+        for number in sorted(to_verify(model, state) - memory.checks.keys()):
+            in_stage = number in held
+            memory.checks[number] = self._verification.check(ledger, state.versions[number], in_stage=in_stage)
         return memory.checks
+
+
+def _with_status(model: RegisteredModel, changed: dict[str, object]) -> RegisteredModel:
+    return model.model_copy(update={"status": model.status.model_copy(update=changed)})
 
 
 def _due(last: datetime | None, now: datetime, seconds: float) -> bool:

@@ -28,9 +28,13 @@ class StillInStage(RegistryError):
 
 @dataclass(frozen=True)
 class StageEdit:
-    """A JSON merge patch of the object that asks for a stage; None where the spec asks for it already."""
+    """A JSON merge patch of the object that asks for a stage; None where nothing of the spec is to be changed.
+
+    `disinherit` names the keys of stages that an earlier object left to this one, and that are to be left now.
+    """
 
     patch: Json | None
+    disinherit: tuple[str, ...] = ()
 
 
 def refuse_git(model: RegisteredModel, path: Sequence[str], what: str, git_managers: Iterable[str]) -> None:
@@ -50,20 +54,23 @@ def enter(
     """
     key, other = _key(stage), _other(stage)
     stages: dict[str, int | None] = {}
-    if model.spec.stages.get(key) != version:
+    disinherit: tuple[str, ...] = ()
+    if model.wanted_stages.get(key) != version:
         refuse_git(model, ("spec", "stages", key), key, git_managers)
         stages[key] = version
     if model.spec.stages.get(other) == version and not _git_owns(model, other, git_managers):
         stages[other] = None
+    elif other not in model.spec.stages and model.wanted_stages.get(other) == version:
+        disinherit = (other,)
     if not stages:
-        return StageEdit(None)
+        return StageEdit(None, disinherit)
     leaving = _leaving(model)
     held = model.status.stages.get(key)
     if held is not None and held.version != version:
         leaving.pop((key, held.version), None)
         if not archive:
             leaving[key, held.version] = Stage.NONE
-    return _edit(stages, leaving)
+    return _edit(stages, leaving, disinherit)
 
 
 def leave(model: RegisteredModel, version: int, stage: Stage, *, git_managers: Iterable[str]) -> StageEdit:
@@ -71,22 +78,23 @@ def leave(model: RegisteredModel, version: int, stage: Stage, *, git_managers: I
 
     The edit is None where the version is in no stage. Raises `OwnedByGit`, `StillInStage`.
     """
-    wanted = [key for key, number in model.spec.stages.items() if number == version]
+    wanted = [key for key, number in model.wanted_stages.items() if number == version]
     for key in wanted:
         refuse_git(model, ("spec", "stages", key), key, git_managers)
     held = [key for key, status in model.status.stages.items() if status.version == version]
     for key in held:
-        if key not in wanted and key in model.spec.stages:
+        if key not in wanted and key in model.wanted_stages:
             raise StillInStage(
                 f"version {version} of {model.model_name} stays in {ASSIGNABLE[key]} until version "
-                f"{model.spec.stages[key]}, which spec.stages asks for, can take its place"
+                f"{model.wanted_stages[key]}, which spec.stages asks for, can take its place"
             )
     if not wanted:
         return StageEdit(None)
     leaving = _leaving(model)
     for key in wanted:
         leaving[key, version] = stage
-    return _edit(dict.fromkeys(wanted), leaving)
+    in_spec = [key for key in wanted if key in model.spec.stages]
+    return _edit(dict.fromkeys(in_spec), leaving, tuple(key for key in wanted if key not in in_spec))
 
 
 def _leaving(model: RegisteredModel) -> dict[tuple[str, int], Stage]:
@@ -96,11 +104,14 @@ def _leaving(model: RegisteredModel) -> dict[tuple[str, int], Stage]:
     return {pair: stage for pair, stage in pairs.items() if pair in held}
 
 
-def _edit(stages: dict[str, int | None], leaving: dict[tuple[str, int], Stage]) -> StageEdit:
+def _edit(
+    stages: dict[str, int | None], leaving: dict[tuple[str, int], Stage], disinherit: tuple[str, ...]
+) -> StageEdit:
     annotation = leaving_annotation(leaving) or None
-    return StageEdit(
-        {"metadata": {"annotations": {REPLACED_BECOMES_ANNOTATION: annotation}}, "spec": {"stages": stages}}
-    )
+    patch: Json = {"metadata": {"annotations": {REPLACED_BECOMES_ANNOTATION: annotation}}}
+    if stages:
+        patch["spec"] = {"stages": stages}
+    return StageEdit(patch, disinherit)
 
 
 def _git_owns(model: RegisteredModel, key: str, git_managers: Iterable[str]) -> bool:

@@ -25,8 +25,9 @@ from mlflow.store.model_registry import (
 )
 from mlflow.utils.search_utils import SearchModelUtils, SearchModelVersionUtils, SearchUtils
 
-from modelyard.api.registeredmodel import ASSIGNABLE, RegisteredModel, Stage, VersionStatus
+from modelyard.api.registeredmodel import ASSIGNABLE, RegisteredModel, Stage
 from modelyard.decide.managers import last_edit
+from modelyard.records.state import ModelState, VersionState
 
 _NEWEST_FIRST = ["last_updated_timestamp DESC", "name ASC", "version_number DESC"]
 
@@ -36,7 +37,7 @@ def milliseconds(timestamp: str | None) -> int:
     return round(datetime.fromisoformat(timestamp).timestamp() * 1000) if timestamp else 0
 
 
-def model_version(model: RegisteredModel, version: VersionStatus) -> ModelVersion:
+def model_version(model: RegisteredModel, version: VersionState) -> ModelVersion:
     """Return one version as MLflow shows it. Versions are registered complete, so the status is READY."""
     return ModelVersion(
         name=model.model_name,
@@ -51,14 +52,14 @@ def model_version(model: RegisteredModel, version: VersionStatus) -> ModelVersio
         run_id=version.run_id,
         run_link=version.run_link,
         tags=[ModelVersionTag(key, value) for key, value in version.tags.items()],
-        aliases=sorted(alias for alias, number in model.spec.aliases.items() if number == version.version),
+        aliases=sorted(alias for alias, number in model.aliases.items() if number == version.version),
         model_id=version.model_id,
     )
 
 
-def registered_model(model: RegisteredModel) -> MlflowModel:
+def registered_model(model: RegisteredModel, state: ModelState) -> MlflowModel:
     """Return a model as MLflow shows it, with the latest version of every stage."""
-    updates = [version.updated_at or version.created_at for version in model.status.versions]
+    updates = [version.updated_at or version.created_at for version in state.shown]
     times = [
         milliseconds(time) for time in (model.metadata.creation_timestamp, last_edit(model.metadata.managed_fields))
     ]
@@ -67,31 +68,30 @@ def registered_model(model: RegisteredModel) -> MlflowModel:
         name=model.model_name,
         creation_timestamp=milliseconds(model.metadata.creation_timestamp),
         last_updated_timestamp=max(times),
-        description=model.spec.description,
-        latest_versions=[model_version(model, version) for version in latest_versions(model, list(Stage))],
-        tags=[RegisteredModelTag(key, value) for key, value in model.spec.tags.items()],
-        aliases=[RegisteredModelAlias(alias, str(number)) for alias, number in sorted(model.spec.aliases.items())],
+        description=model.description,
+        latest_versions=[model_version(model, version) for version in latest_versions(state, list(Stage))],
+        tags=[RegisteredModelTag(key, value) for key, value in model.tags.items()],
+        aliases=[RegisteredModelAlias(alias, str(number)) for alias, number in sorted(model.aliases.items())],
     )
 
 
-def latest_versions(model: RegisteredModel, stages: Iterable[Stage]) -> list[VersionStatus]:
+def latest_versions(state: ModelState, stages: Iterable[Stage]) -> list[VersionState]:
     """Return the latest version of each stage, those without one left out, none twice.
 
     Staging and Production hold what `status.stages` says: a version that is in both counts as Production, and is still
     what `models:/<name>/Staging` stands for.
     """
-    newest: dict[Stage, VersionStatus] = {version.stage: version for version in model.status.versions}
-    by_number = {version.version: version for version in model.status.versions}
+    newest: dict[Stage, VersionState] = {version.stage: version for version in state.shown}
     for key, stage in ASSIGNABLE.items():
-        held = model.status.stages.get(key)
-        if held and held.version in by_number:
-            newest[stage] = by_number[held.version]
+        held = state.stages.get(key)
+        if held and (version := state.find(held.version)):
+            newest[stage] = version
     found = [newest[stage] for stage in dict.fromkeys(stages) if stage in newest]
     return list({version.version: version for version in found}.values())
 
 
 def search_models(
-    models: Iterable[RegisteredModel],
+    models: Iterable[tuple[RegisteredModel, ModelState]],
     filter_string: str | None,
     max_results: int | None,
     order_by: list[str] | None,
@@ -100,13 +100,14 @@ def search_models(
     """Return a page of models, by MLflow's own filter and order."""
     _check_max_results(max_results, SEARCH_REGISTERED_MODEL_MAX_RESULTS_THRESHOLD)
     found = SearchModelUtils.filter(
-        [registered_model(model) for model in models], add_prompt_filter_string(filter_string, is_prompt=False)
+        [registered_model(model, state) for model, state in models],
+        add_prompt_filter_string(filter_string, is_prompt=False),
     )
     return _page(SearchModelUtils.sort(found, order_by), max_results, page_token)
 
 
 def search_versions(
-    models: Iterable[RegisteredModel],
+    models: Iterable[tuple[RegisteredModel, ModelState]],
     filter_string: str | None,
     max_results: int | None,
     order_by: list[str] | None,
@@ -114,7 +115,7 @@ def search_versions(
 ) -> PagedList:
     """Return a page of the models' versions, by MLflow's own filter and order; the newest first if none is given."""
     _check_max_results(max_results, SEARCH_MODEL_VERSION_MAX_RESULTS_THRESHOLD)
-    versions = [model_version(model, version) for model in models for version in model.status.versions]
+    versions = [model_version(model, version) for model, state in models for version in state.shown]
     found = SearchModelVersionUtils.filter(versions, add_prompt_filter_string(filter_string, is_prompt=False))
     return _page(SearchModelVersionUtils.sort(found, order_by or _NEWEST_FIRST), max_results, page_token)
 

@@ -23,7 +23,7 @@ from mlflow.protos.databricks_pb2 import (
 from modelyard.artifacts.store import ArtifactMissing, ArtifactStoreUnreachable
 from modelyard.cluster.client import ApiError, Conflict, Invalid
 from modelyard.registry.edits import OwnedByGit
-from modelyard.registry.objects import LimitExceeded, ModelNotFound, NameTaken, RegistryError, VersionNotFound
+from modelyard.registry.objects import ModelNotFound, NameTaken, RegistryError, VersionNotFound
 from modelyard.registry.sources import InvalidSource
 
 P = ParamSpec("P")
@@ -34,7 +34,6 @@ _CODES: tuple[tuple[type[Exception], Any], ...] = (
     (VersionNotFound, RESOURCE_DOES_NOT_EXIST),
     (NameTaken, RESOURCE_ALREADY_EXISTS),
     (OwnedByGit, PERMISSION_DENIED),
-    (LimitExceeded, INVALID_PARAMETER_VALUE),
     (InvalidSource, INVALID_PARAMETER_VALUE),
     (ArtifactMissing, INVALID_PARAMETER_VALUE),
     (ArtifactStoreUnreachable, TEMPORARILY_UNAVAILABLE),

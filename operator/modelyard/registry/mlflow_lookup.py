@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from mlflow.tracking._tracking_service.utils import _get_store
 
-from modelyard.api.registeredmodel import VersionStatus
+from modelyard.records.state import VersionState
 from modelyard.registry.sources import Origin
 
 # The server's own name for it; importing it from there would import the server.
@@ -22,7 +22,7 @@ _SERVER_VARIABLE = "_MLFLOW_SERVER_FILE_STORE"
 class MlflowLookup:
     """Reads the tracking store: in an MLflow server the server's own, elsewhere the one of `tracking_uri`."""
 
-    def __init__(self, tracking_uri: str | None, version: Callable[[str, str], VersionStatus]) -> None:
+    def __init__(self, tracking_uri: str | None, version: Callable[[str, str], VersionState]) -> None:
         self._tracking_uri = tracking_uri
         self._version = version
 

@@ -10,6 +10,7 @@ MLflow 3.17.2 over the RegisteredModels of one namespace. One instance serves al
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,16 +33,16 @@ from mlflow.utils.validation import (
 )
 
 from modelyard.api.names import MLFLOW_FIELD_MANAGER
-from modelyard.api.registeredmodel import ASSIGNABLE, RegisteredModel, Stage, VersionStatus
+from modelyard.api.registeredmodel import ASSIGNABLE, RegisteredModel, Stage
 from modelyard.artifacts.store import ArtifactStore
 from modelyard.cluster.client import Client, Conflict, connect
 from modelyard.decide.registeredmodel import canonical
+from modelyard.records.state import ModelState, VersionState
 from modelyard.registry import mlflow_entities as entities
 from modelyard.registry.mlflow_errors import not_implemented, translated
 from modelyard.registry.mlflow_lookup import MlflowLookup
 from modelyard.registry.objects import REGISTERED_MODELS, VersionNotFound
-from modelyard.registry.records import MetadataRecord
-from modelyard.registry.registry import Candidate, Registry
+from modelyard.registry.registry import Candidate, Registry, VersionMetadata, version_of
 from modelyard.registry.sources import download_uri, resolve
 from modelyard.registry.spec_edits import SpecEdits
 from modelyard.registry.transitions import Transitions
@@ -105,19 +106,20 @@ class ModelyardStore(AbstractStore):
             model = self._registry.create_model(self._namespace, name, MLFLOW_FIELD_MANAGER, spec)
         except Conflict as error:
             raise MlflowException(f"Registered Model (name={name}) already exists.", RESOURCE_ALREADY_EXISTS) from error
-        return entities.registered_model(model)
+        return entities.registered_model(model, self._registry.state_of(model))
 
     @translated
     def update_registered_model(
         self, name: str, description: str | None, deployment_job_id: str | None = None
     ) -> MlflowModel:
         """Change the model's description: `spec.description`."""
-        return entities.registered_model(self._edits.set(name, "description", description))
+        model = self._edits.set(name, "description", description)
+        return entities.registered_model(model, self._registry.state_of(model))
 
     @translated
     def rename_registered_model(self, name: str, new_name: str) -> MlflowModel:
         """Not to be had: the object's name follows from the model's."""
-        self._model(name)
+        self._read(name)
         not_implemented(
             f"a registered model cannot be renamed: register its versions under {new_name!r} with "
             f"MlflowClient().copy_model_version"
@@ -126,7 +128,7 @@ class ModelyardStore(AbstractStore):
     @translated
     def delete_registered_model(self, name: str) -> None:
         """Not to be had through MLflow."""
-        model = self._model(name)
+        model, _ = self._read(name)
         not_implemented(
             f"delete it where its deployments are seen too: kubectl delete registeredmodel {model.metadata.name} "
             f"-n {self._namespace} (its versions stay in the artifact store)"
@@ -146,14 +148,14 @@ class ModelyardStore(AbstractStore):
     @translated
     def get_registered_model(self, name: str) -> MlflowModel:
         """Return one model."""
-        return entities.registered_model(self._model(name))
+        return entities.registered_model(*self._read(name))
 
     @translated
     def get_latest_versions(self, name: str, stages: Iterable[str] | None = None) -> list[ModelVersion]:
         """Return the latest version of each stage (of all stages, if none is given)."""
         wanted = [Stage(get_canonical_stage(stage)) for stage in stages or list(Stage)]
-        model = self._model(name)
-        return [entities.model_version(model, version) for version in entities.latest_versions(model, wanted)]
+        model, state = self._read(name)
+        return [entities.model_version(model, version) for version in entities.latest_versions(state, wanted)]
 
     @translated
     def set_registered_model_tag(self, name: str, tag: Any) -> None:
@@ -182,7 +184,7 @@ class ModelyardStore(AbstractStore):
         """Register a version; its files are read and hashed before it gets a number."""
         _validate_model_name(name)
         wanted = _tags(tags, _validate_model_version_tag)
-        self._model(name)
+        self._read(name)
         origin = resolve(source, self._settings.artifacts_destination, self._lookup)
         if not run_id and model_id:
             run_id = self._lookup.logged_model(model_id).run_id
@@ -197,12 +199,12 @@ class ModelyardStore(AbstractStore):
             tags=wanted,
         )
         version = self._registry.register_version(self._namespace, name, candidate)
-        return entities.model_version(self._model(name), version)
+        return entities.model_version(self._read(name)[0], version)
 
     @translated
     def update_model_version(self, name: str, version: Any, description: str | None) -> ModelVersion:
         """Change a version's description."""
-        return self._edit_version(name, version, lambda before: before.model_copy(update={"description": description}))
+        return self._edit_version(name, version, lambda before: replace(before, description=description))
 
     @translated
     def transition_model_version_stage(
@@ -219,12 +221,12 @@ class ModelyardStore(AbstractStore):
         _validate_model_name(name)
         number = _validate_model_version(version)
         model = self._transitions.transition(name, number, wanted, archive=bool(archive_existing_versions))
-        return entities.model_version(model, _version(model, number))
+        return entities.model_version(model, version_of(self._registry.state_of(model), name, number))
 
     @translated
     def delete_model_version(self, name: str, version: Any) -> None:
         """Not to be had: a version's number and record stay."""
-        _version(self._model(name), _validate_model_version(version))
+        self._version(name, version)
         not_implemented(
             "a version cannot be deleted; put it aside with "
             f"transition_model_version_stage({name!r}, {version}, 'Archived')"
@@ -233,13 +235,13 @@ class ModelyardStore(AbstractStore):
     @translated
     def get_model_version(self, name: str, version: Any) -> ModelVersion:
         """Return one version."""
-        model = self._model(name)
-        return entities.model_version(model, _version(model, _validate_model_version(version)))
+        model, state = self._read(name)
+        return entities.model_version(model, version_of(state, name, _validate_model_version(version)))
 
     @translated
     def get_model_version_download_uri(self, name: str, version: Any) -> str:
         """Return where a client gets the files: from the tracking server, unless they are outside its artifacts."""
-        found = _version(self._model(name), _validate_model_version(version))
+        found = self._version(name, version)
         return download_uri(found.artifact, self._settings.artifacts_destination)
 
     @translated
@@ -255,7 +257,7 @@ class ModelyardStore(AbstractStore):
         if name is None:
             models = self._models()
         else:
-            found = self._registry.find_model(self._namespace, name)
+            found = self._registry.look_up(self._namespace, name)
             models = [found] if found else []
         return entities.search_versions(models, filter_string, max_results, order_by, page_token)
 
@@ -263,7 +265,7 @@ class ModelyardStore(AbstractStore):
     def set_model_version_tag(self, name: str, version: Any, tag: Any) -> None:
         """Set a tag of a version."""
         added = _tags([tag], _validate_model_version_tag)
-        self._edit_version(name, version, lambda before: before.model_copy(update={"tags": {**before.tags, **added}}))
+        self._edit_version(name, version, lambda before: replace(before, tags={**before.tags, **added}))
 
     @translated
     def delete_model_version_tag(self, name: str, version: Any, key: str) -> None:
@@ -271,9 +273,7 @@ class ModelyardStore(AbstractStore):
         self._edit_version(
             name,
             version,
-            lambda before: before.model_copy(
-                update={"tags": {tag: value for tag, value in before.tags.items() if tag != key}}
-            ),
+            lambda before: replace(before, tags={tag: value for tag, value in before.tags.items() if tag != key}),
         )
 
     # Aliases
@@ -284,7 +284,7 @@ class ModelyardStore(AbstractStore):
         _validate_model_alias_name(alias)
         _validate_model_alias_name_reserved(alias)
         number = _validate_model_version(version)
-        _version(self._model(name), number)
+        self._version(name, number)
         self._edits.set(name, "aliases", {alias: number})
 
     @translated
@@ -296,11 +296,11 @@ class ModelyardStore(AbstractStore):
     @translated
     def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
         """Return the version that an alias (or `latest`) points to."""
-        model = self._model(name)
-        number = model.status.latest_version if alias.lower() == _LATEST else model.spec.aliases.get(alias)
+        model, state = self._read(name)
+        number = state.latest_version if alias.lower() == _LATEST else model.aliases.get(alias)
         if number is None:
             raise MlflowException(f"Registered model alias {alias} not found.", INVALID_PARAMETER_VALUE)
-        return entities.model_version(model, _version(model, number))
+        return entities.model_version(model, version_of(state, name, number))
 
     # Webhooks: MLflow's do not cover stages; watching the RegisteredModels does.
 
@@ -340,42 +340,40 @@ class ModelyardStore(AbstractStore):
     def _await_model_version_creation(self, mv: ModelVersion, await_creation_for: int) -> None:
         """A version is complete when it is there."""
 
-    def _model(self, name: str) -> RegisteredModel:
+    def _read(self, name: str) -> tuple[RegisteredModel, ModelState]:
         _validate_model_name(name)
-        return self._registry.get_model(self._namespace, name)
+        return self._registry.read(self._namespace, name)
 
-    def _models(self) -> list[RegisteredModel]:
+    def _version(self, name: str, version: Any) -> VersionState:
+        number = _validate_model_version(version)
+        return version_of(self._read(name)[1], name, number)
+
+    def _models(self) -> list[tuple[RegisteredModel, ModelState]]:
         bodies = self._registry.client.list_all(REGISTERED_MODELS, self._namespace)
-        return canonical(RegisteredModel.parse(body) for body in bodies)
+        found = [(model, self._registry.state_of(model)) for model in canonical(map(RegisteredModel.parse, bodies))]
+        return [(model, state) for model, state in found if not state.has_ended(model.metadata.uid)]
 
-    def _version_of_reference(self, name: str, reference: str) -> VersionStatus:
+    def _version_of_reference(self, name: str, reference: str) -> VersionState:
         """Return the version that a number, a stage, an alias (with `@`) or `latest` stands for."""
-        model = self._model(name)
+        model, state = self._read(name)
         if reference.isdecimal():
-            return _version(model, int(reference))
+            return version_of(state, name, int(reference))
         if reference.startswith("@"):
-            return _version(model, model.spec.aliases.get(reference.removeprefix("@"), 0))
+            return version_of(state, name, model.aliases.get(reference.removeprefix("@"), 0))
         if reference.lower() == _LATEST:
-            return _version(model, model.status.latest_version)
-        found = entities.latest_versions(model, [Stage(get_canonical_stage(reference))])
+            return version_of(state, name, state.latest_version)
+        found = entities.latest_versions(state, [Stage(get_canonical_stage(reference))])
         if not found:
             raise VersionNotFound(f"no version of {name!r} is in {reference}")
         return found[0]
 
-    def _edit_version(self, name: str, version: Any, edit: Callable[[MetadataRecord], MetadataRecord]) -> ModelVersion:
+    def _edit_version(
+        self, name: str, version: Any, edit: Callable[[VersionMetadata], VersionMetadata]
+    ) -> ModelVersion:
         number = _validate_model_version(version)
         _validate_model_name(name)
-        edited = self._registry.edit_version(self._namespace, name, number, edit)
-        return entities.model_version(self._model(name), edited)
-
-
-def _version(model: RegisteredModel, number: int) -> VersionStatus:
-    found = model.status.find(number)
-    if found is None:
-        raise MlflowException(
-            f"Model Version (name={model.model_name}, version={number}) not found", RESOURCE_DOES_NOT_EXIST
-        )
-    return found
+        edited = self._registry.edit_version(self._namespace, name, number, MLFLOW_FIELD_MANAGER, edit)
+        return entities.model_version(self._read(name)[0], edited)
 
 
 def _tags(tags: Iterable[Any] | None, check: Callable[[str, Any], None]) -> dict[str, str]:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from modelyard.api.model_status import RegisteredModelStatus
 from modelyard.api.names import API_VERSION, FIELD_MANAGER
-from modelyard.api.registeredmodel import RegisteredModel, RegisteredModelStatus
+from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.cluster.client import Client, Conflict
 from modelyard.cluster.resources import of_kind
 
@@ -36,8 +37,12 @@ class NameTaken(RegistryError):
     """The object that would hold the model holds another one."""
 
 
-class LimitExceeded(RegistryError):
-    """A description or tag is longer than an object can hold."""
+class NumberTaken(RegistryError):
+    """The number of a version is not free any more."""
+
+
+class Outdated(RegistryError):
+    """Others have written records since those that were decided on."""
 
 
 class Contended(RegistryError):

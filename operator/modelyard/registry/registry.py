@@ -1,43 +1,44 @@
 """Writes versions and transitions: the record in the artifact store is the commit point, `status` follows.
 
-The tracking server and the operator both use this module, at the same time. Numbers are taken by conditional writes in
-the artifact store, `status` is replaced under optimistic concurrency, whoever comes next takes in what a crash left.
+The tracking server and the operator both use this module, at the same time. Each writes the next record of a model's
+log by a conditional write, `status` is replaced under optimistic concurrency, whoever comes next takes in what a crash
+left.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import yaml
 
-from modelyard.api.registeredmodel import (
-    ASSIGNABLE,
-    DESCRIPTION_LIMIT,
-    TAG_LIMIT,
-    TAG_VALUE_LIMIT,
-    RegisteredModel,
-    RegisteredModelStatus,
-    Stage,
-    VersionStatus,
-)
+from modelyard.api.registeredmodel import ASSIGNABLE, RegisteredModel, Stage
 from modelyard.artifacts.manifest import Manifest
-from modelyard.artifacts.store import AlreadyExists, ArtifactStore, ArtifactStoreUnreachable
+from modelyard.artifacts.store import ArtifactStore, ArtifactStoreUnreachable
 from modelyard.cluster.client import ApiError, Client
-from modelyard.decide.registeredmodel import Move, StageChange, precise_timestamp
-from modelyard.registry.journal import Journal
+from modelyard.decide.registeredmodel import precise_timestamp
+from modelyard.records.events import (
+    Event,
+    FileRecord,
+    MoveRecord,
+    StagesChanged,
+    VersionDeleted,
+    VersionEdited,
+    VersionRegistered,
+)
+from modelyard.records.state import ModelState, VersionState
+from modelyard.records.view import view
+from modelyard.registry.ledger import Ledger, Ledgers
 from modelyard.registry.objects import (
-    TRIES,
-    Contended,
-    LimitExceeded,
+    ModelNotFound,
     ModelObjects,
     NotInStatus,
+    NumberTaken,
+    Outdated,
     RegistryError,
     VersionNotFound,
 )
-from modelyard.registry.records import FileRecord, MetadataRecord, MoveRecord, TransitionRecord, VersionRecord, fold
 
 Clock = Callable[[], datetime]
 
@@ -48,7 +49,10 @@ _FLAVORS_LIMIT = 32
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is to become a version: `source` as it was given, `artifact` the s3:// directory that it stands for."""
+    """What is to become a version: `source` as it was given, `artifact` the s3:// directory that it stands for.
+
+    An empty `artifact` is a version without files (MLflow's prompts: their text is a tag).
+    """
 
     source: str
     artifact: str
@@ -58,59 +62,121 @@ class Candidate:
     model_id: str | None = None
     description: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VersionMetadata:
+    """What can be edited of a version."""
+
+    description: str | None
+    tags: dict[str, str]
 
 
 class Registry(ModelObjects):
     """The models of a cluster with their versions. Safe to use from several threads and processes at the same time.
 
-    Every method that reads or writes records may raise `ArtifactStoreUnreachable`, every one that writes `ApiError`.
+    Every method that reads or writes records may raise `ArtifactStoreUnreachable` and `RecordsAltered`, every one that
+    reads or writes objects `ApiError`.
     """
 
     def __init__(self, client: Client, store: ArtifactStore, clock: Clock) -> None:
         super().__init__(client)
         self._store = store
         self._clock = clock
+        self._ledgers = Ledgers(store)
 
-    def journal(self, namespace: str, name: str) -> Journal:
-        """Return the records of the model in the object `name`."""
-        return Journal(self._store, namespace, name)
+    def ledger(self, namespace: str, name: str) -> Ledger:
+        """Return the log of the model in the object `name`."""
+        return self._ledgers.of(namespace, name)
 
-    def register_version(self, namespace: str, model_name: str, candidate: Candidate) -> VersionStatus:
+    def state_of(self, model: RegisteredModel) -> ModelState:
+        """Return all that is known of a model, at least as new as the object."""
+        return self.ledger(model.metadata.namespace, model.metadata.name).state(model.status.records)
+
+    def read(self, namespace: str, model_name: str) -> tuple[RegisteredModel, ModelState]:
+        """Return the object and the state of a model. Raises `ModelNotFound`."""
+        found = self.look_up(namespace, model_name)
+        if found is None:
+            raise ModelNotFound(f"there is no registered model {model_name!r} in namespace {namespace}")
+        return found
+
+    def look_up(self, namespace: str, model_name: str) -> tuple[RegisteredModel, ModelState] | None:
+        """The same, but return None where there is no such model."""
+        model = self.find_model(namespace, model_name)
+        if model is None:
+            return None
+        state = self.state_of(model)
+        return None if state.has_ended(model.metadata.uid) else (model, state)
+
+    def register_version(self, namespace: str, model_name: str, candidate: Candidate) -> VersionState:
         """Register a new version of an existing model.
 
         The files are read first, so a source that is missing takes no number.
-        Raises `ArtifactMissing`, `ModelNotFound`, `LimitExceeded`, `Contended`, `NotInStatus`.
+        Raises `ArtifactMissing`, `ModelNotFound`, `Contended`, `NotInStatus`.
         """
-        return self._register(namespace, model_name, candidate, None)
+        return self._register(namespace, model_name, candidate)
 
-    def register_once(self, namespace: str, model_name: str, candidate: Candidate, key: str) -> VersionStatus:
+    def register_once(self, namespace: str, model_name: str, candidate: Candidate, key: str) -> VersionState:
         """The same, but return the version that was registered under `key` (a run id, for one) where there is one."""
-        return self._register(namespace, model_name, candidate, key)
+        return self._register(namespace, model_name, candidate, key=key)
 
-    def _register(self, namespace: str, model_name: str, candidate: Candidate, key: str | None) -> VersionStatus:
-        model = self.get_model(namespace, model_name)
-        journal = self.journal(namespace, model.metadata.name)
-        if (earlier := _registered_under(model.status, key)) is not None:
+    def register_numbered(self, namespace: str, model_name: str, candidate: Candidate, number: int) -> VersionState:
+        """Register a version under a number of the caller's. Raises `NumberTaken` where it is not free any more."""
+        return self._register(namespace, model_name, candidate, number=number)
+
+    def _register(
+        self,
+        namespace: str,
+        model_name: str,
+        candidate: Candidate,
+        *,
+        key: str | None = None,
+        number: int | None = None,
+    ) -> VersionState:
+        model, state = self.read(namespace, model_name)
+        if (earlier := state.registered_under(key)) is not None:
             return earlier
-        _check_metadata(candidate.description, candidate.tags)
-        manifest = self._store.manifest(candidate.artifact)
-        unnumbered = self._version_record(model_name, candidate, manifest, key)
-        number = self._take_number(journal, model.status, unnumbered)
+        manifest = self._store.manifest(candidate.artifact) if candidate.artifact else Manifest(())
+        unnumbered = self._registration(model_name, candidate, manifest, key)
+        taken: list[int] = []
+
+        def next_version(state: ModelState) -> Event | None:
+            if (earlier := state.registered_under(key)) is not None:
+                taken.append(earlier.version)
+                return None
+            wanted = number or state.latest_version + 1
+            if wanted <= state.latest_version:
+                raise NumberTaken(f"{model_name!r} has registered version {state.latest_version} already")
+            taken.append(wanted)
+            return unnumbered.model_copy(update={"version": wanted, "at": precise_timestamp(self._clock())})
+
+        ledger = self.ledger(namespace, model.metadata.name)
         try:
-            written = self.update_status(namespace, model_name, lambda model: _with_version(journal, model, number))
+            state = ledger.append(next_version)
+        except ArtifactStoreUnreachable as error:
+            raise NotInStatus(
+                f"whether a version of {model_name!r} was registered is not known; look before registering it again: "
+                f"{error}"
+            ) from error
+        # An answer that was lost on the way leaves an attempt more than were written.
+        version = state.versions[max(attempt for attempt in taken if attempt in state.versions)]
+        try:
+            self.show(namespace, model_name)
         except (ApiError, ArtifactStoreUnreachable, RegistryError) as error:
             raise NotInStatus(
-                f"version {number} of {model_name!r} is registered, but its object does not show it yet: {error}"
+                f"version {version.version} of {model_name!r} is registered, but its object does not show it yet: "
+                f"{error}"
             ) from error
-        return _version_of(written.status, model_name, number)
+        return version
 
-    def _version_record(
+    def _registration(
         self, model_name: str, candidate: Candidate, manifest: Manifest, key: str | None
-    ) -> VersionRecord:
-        return VersionRecord(
-            id=uuid.uuid4().hex,
+    ) -> VersionRegistered:
+        return VersionRegistered(
+            by=candidate.created_by,
             model=model_name,
-            version=1,
+            version=0,
             source=candidate.source,
             artifact=candidate.artifact,
             digest=manifest.digest,
@@ -124,34 +190,9 @@ class Registry(ModelObjects):
             model_id=candidate.model_id,
             description=candidate.description,
             tags=candidate.tags,
+            metrics=candidate.metrics,
             idempotency_key=key,
-            created_at=precise_timestamp(self._clock()),
-            created_by=candidate.created_by,
         )
-
-    def _take_number(self, journal: Journal, status: RegisteredModelStatus, record: VersionRecord) -> int:
-        """Write the record under the first free number and return it; or the number it has under its key already."""
-        for _ in range(TRIES):
-            news = journal.since(status)
-            mine = next((version.version for version in news.versions if version.id == record.id), None)
-            if mine is not None:
-                # The answer to our own write was lost on the way, and the write repeated.
-                return mine
-            status = news.into(status)
-            if (earlier := _registered_under(status, record.idempotency_key)) is not None:
-                return earlier.version
-            number = status.latest_version + 1
-            try:
-                journal.add_version(record.model_copy(update={"version": number}))
-            except AlreadyExists:
-                continue
-            except ArtifactStoreUnreachable as error:
-                raise NotInStatus(
-                    f"whether version {number} of {record.model!r} is registered is not known; look before "
-                    f"registering it again: {error}"
-                ) from error
-            return number
-        raise Contended(f"others took every version number of {record.model!r} that was free")
 
     def _flavors(self, artifact: str, manifest: Manifest) -> tuple[str, ...]:
         """Return the flavors that the directory's MLmodel names; none where it has no such file."""
@@ -166,123 +207,88 @@ class Registry(ModelObjects):
         except (yaml.YAMLError, KeyError, TypeError):
             return ()
 
-    def record_change(
-        self, namespace: str, name: str, status: RegisteredModelStatus, change: StageChange
-    ) -> TransitionRecord:
-        """Write the next transition after those in `status`. Raises `AlreadyExists` where others have written it."""
-        record = TransitionRecord(
-            id=uuid.uuid4().hex,
-            sequence=status.transitions_recorded + 1,
-            at=precise_timestamp(self._clock()),
-            stages=change.stages,
-            moves=tuple(
-                MoveRecord(version=move.version, from_=move.from_, to=move.to, by=move.by) for move in change.moves
-            ),
-        )
-        self.journal(namespace, name).add_transition(record)
-        return record
+    def record(self, model: RegisteredModel, decided_on: ModelState, event: Event) -> ModelState:
+        """Write what was decided on a state, and return what holds after it.
 
-    def label_version(self, namespace: str, model_name: str, version: int, stage: Stage, by: str) -> VersionStatus:
+        Raises `Outdated` where others have written meanwhile.
+        """
+        timed = event.model_copy(update={"at": precise_timestamp(self._clock())})
+
+        def draft(state: ModelState) -> Event:
+            if state.sequence != decided_on.sequence:
+                raise Outdated(f"others have written the records of {model.model_name!r}")
+            return timed
+
+        return self.ledger(model.metadata.namespace, model.metadata.name).append(draft)
+
+    def label_version(self, namespace: str, model_name: str, version: int, stage: Stage, by: str) -> None:
         """Move a version that is in no stage to Archived or None.
 
         Raises `VersionNotFound`, and `RegistryError` where the version is in Staging or Production: `spec.stages`
         decides about those.
         """
         assert stage not in ASSIGNABLE.values()
-        model = self.get_model(namespace, model_name)
-        journal = self.journal(namespace, model.metadata.name)
-        status = model.status
-        for _ in range(TRIES):
-            status = journal.since(status).into(status)
-            found = _version_of(status, model_name, version)
-            if any(held.version == version for held in status.stages.values()):
+
+        def moved(state: ModelState) -> Event | None:
+            found = version_of(state, model_name, version)
+            if any(held.version == version for held in state.stages.values()):
                 raise RegistryError(f"version {version} of {model_name} is in {found.stage}: spec.stages decides")
             if found.stage == stage:
-                break
-            change = StageChange(status.stages, (Move(version, found.stage, stage, by),))
-            try:
-                self.record_change(namespace, model.metadata.name, status, change)
-            except AlreadyExists:
-                continue
-            break
-        else:
-            raise Contended(f"others moved versions of {model_name!r} every time")
-        written = self.update_status(namespace, model_name, lambda model: _caught_up(journal, model))
-        return _version_of(written.status, model_name, version)
+                return None
+            move = MoveRecord(version=version, from_=found.stage, to=stage, by=by)
+            return StagesChanged(by=by, at=precise_timestamp(self._clock()), stages=state.stages, moves=(move,))
+
+        self._append(namespace, model_name, moved)
 
     def edit_version(
         self,
         namespace: str,
         model_name: str,
         version: int,
-        edit: Callable[[MetadataRecord], MetadataRecord],
-    ) -> VersionStatus:
-        """Change a version's description or tags. Raises `VersionNotFound`, `LimitExceeded`, `Contended`."""
-        model = self.get_model(namespace, model_name)
-        found = _version_of(model.status, model_name, version)
-        journal = self.journal(namespace, model.metadata.name)
-        for _ in range(TRIES):
-            stored = journal.metadata(version)
-            before, etag = stored or (_metadata_of(found), None)
-            edited = edit(before)
-            _check_metadata(edited.description, edited.tags)
-            if edited == before:
-                break
-            edited = edited.model_copy(update={"updated_at": precise_timestamp(self._clock())})
-            try:
-                journal.put_metadata(edited, etag)
-            except AlreadyExists:
-                continue
-            break
-        else:
-            raise Contended(f"others edited version {version} of {model_name!r} every time")
-        written = self.update_status(namespace, model_name, lambda model: _with_edits(journal, model, version))
-        return _version_of(written.status, model_name, version)
+        by: str,
+        edit: Callable[[VersionMetadata], VersionMetadata],
+    ) -> VersionState:
+        """Change a version's description or tags. Raises `VersionNotFound`, `Contended`."""
+
+        def edited(state: ModelState) -> Event | None:
+            found = version_of(state, model_name, version)
+            before = VersionMetadata(found.description, found.tags)
+            after = edit(replace(before))
+            if after == before:
+                return None
+            return VersionEdited(
+                by=by,
+                at=precise_timestamp(self._clock()),
+                version=version,
+                description=after.description,
+                tags=after.tags,
+            )
+
+        return version_of(self._append(namespace, model_name, edited), model_name, version)
+
+    def delete_version(self, namespace: str, model_name: str, version: int, by: str) -> None:
+        """Show a version no longer. Its number stays taken, its files stay. Raises `VersionNotFound`."""
+
+        def deleted(state: ModelState) -> Event:
+            version_of(state, model_name, version)
+            return VersionDeleted(by=by, at=precise_timestamp(self._clock()), version=version)
+
+        self._append(namespace, model_name, deleted)
+
+    def show(self, namespace: str, model_name: str) -> RegisteredModel:
+        """Have the object's status show what the records say."""
+        return self.update_status(namespace, model_name, lambda model: view(model, self.state_of(model)))
+
+    def _append(self, namespace: str, model_name: str, draft: Callable[[ModelState], Event | None]) -> ModelState:
+        model, _ = self.read(namespace, model_name)
+        state = self.ledger(namespace, model.metadata.name).append(draft)
+        self.show(namespace, model_name)
+        return state
 
 
-def _caught_up(journal: Journal, model: RegisteredModel) -> RegisteredModelStatus:
-    return journal.since(model.status).into(model.status)
-
-
-def _with_version(journal: Journal, model: RegisteredModel, number: int) -> RegisteredModelStatus:
-    # Somebody else may have taken it in already, with a version of their own.
-    return model.status if model.status.find(number) else _caught_up(journal, model)
-
-
-def _registered_under(status: RegisteredModelStatus, key: str | None) -> VersionStatus | None:
-    if key is None:
-        return None
-    return next((version for version in status.versions if version.idempotency_key == key), None)
-
-
-def _version_of(status: RegisteredModelStatus, model_name: str, number: int) -> VersionStatus:
-    version = status.find(number)
+def version_of(state: ModelState, model_name: str, number: int) -> VersionState:
+    """Return one version. Raises `VersionNotFound`."""
+    version = state.find(number)
     if version is None:
-        raise VersionNotFound(f"registered model {model_name!r} has no version {number}")
+        raise VersionNotFound(f"Model Version (name={model_name}, version={number}) not found")
     return version
-
-
-def _metadata_of(version: VersionStatus) -> MetadataRecord:
-    return MetadataRecord(
-        version=version.version,
-        description=version.description,
-        tags=version.tags,
-        updated_at=version.updated_at or version.created_at,
-    )
-
-
-def _with_edits(journal: Journal, model: RegisteredModel, version: int) -> RegisteredModelStatus:
-    # Read after the object: a later edit then also has a later write of the status.
-    stored = journal.metadata(version)
-    status = _caught_up(journal, model)
-    return fold(status, metadata=[stored[0]]) if stored else status
-
-
-def _check_metadata(description: str | None, tags: dict[str, str]) -> None:
-    if description and len(description) > DESCRIPTION_LIMIT:
-        raise LimitExceeded(f"a description takes at most {DESCRIPTION_LIMIT} characters, not {len(description)}")
-    if len(tags) > TAG_LIMIT:
-        raise LimitExceeded(f"a version takes at most {TAG_LIMIT} tags")
-    for key, value in tags.items():
-        if len(value) > TAG_VALUE_LIMIT:
-            raise LimitExceeded(f"tag {key!r}: a value takes at most {TAG_VALUE_LIMIT} characters, not {len(value)}")

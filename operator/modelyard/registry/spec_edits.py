@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from modelyard.api.model_status import InheritedStatus, RegisteredModelStatus
 from modelyard.api.names import MLFLOW_FIELD_MANAGER
 from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.cluster.client import Conflict
@@ -31,14 +32,33 @@ class SpecEdits:
             model = self._objects.get_model(self._namespace, model_name)
             changed = _changed(getattr(model.spec, field), value)
             if not changed:
-                return model
+                return self._disinherited(model, field, value)
             for path in changed:
                 refuse_git(model, ("spec", field, *path), ".".join((field, *path)), self.git_managers)
             try:
-                return self.patch(model, {"spec": {field: value}})
+                return self._disinherited(self.patch(model, {"spec": {field: value}}), field, value)
             except Conflict:
                 continue
         raise Contended(f"others changed {model_name!r} every time")
+
+    def disinherit(self, model: RegisteredModel, field: str, keys: Sequence[str]) -> RegisteredModel:
+        """Take keys (of the description: any) out of what an earlier object left to this one; return the model."""
+
+        def without(model: RegisteredModel) -> RegisteredModelStatus:
+            before = model.status.inherited or InheritedStatus()
+            value = getattr(before, field)
+            left = {key: held for key, held in value.items() if key not in keys} if isinstance(value, dict) else None
+            after = before.model_copy(update={field: left})
+            return model.status.model_copy(update={"inherited": None if after.is_empty else after})
+
+        return self._objects.update_status(self._namespace, model.model_name, without)
+
+    def _disinherited(self, model: RegisteredModel, field: str, value: Any) -> RegisteredModel:
+        """Let a key that is removed not come back from an earlier object."""
+        left = getattr(model.status.inherited or InheritedStatus(), field)
+        removed = [key for key, wanted in value.items() if wanted is None] if isinstance(value, dict) else ["value"]
+        stays = any(key in left for key in removed) if isinstance(left, dict) else left is not None and not value
+        return self.disinherit(model, field, removed) if stays else model
 
     def patch(self, model: RegisteredModel, patch: Json) -> RegisteredModel:
         """Merge `patch` into the object as it was read. Raises `Conflict` where it has changed since."""

@@ -10,8 +10,8 @@ from modelyard.api.reasons import ConditionType
 from modelyard.api.registeredmodel import ASSIGNABLE, RegisteredModel, Stage
 from modelyard.cluster.client import Conflict
 from modelyard.registry.edits import StageEdit, enter, leave
-from modelyard.registry.objects import TRIES, Contended, RegistryError, VersionNotFound
-from modelyard.registry.registry import Registry
+from modelyard.registry.objects import TRIES, Contended, RegistryError
+from modelyard.registry.registry import Registry, version_of
 from modelyard.registry.spec_edits import SpecEdits
 
 _FIRST_PAUSE_SECONDS = 0.02
@@ -43,14 +43,15 @@ class Transitions:
         `Pending`.
         """
         for _ in range(TRIES):
-            model = self._registry.get_model(self._namespace, name)
-            if model.status.find(version) is None:
-                raise VersionNotFound(f"Model Version (name={name}, version={version}) not found")
+            model, state = self._registry.read(self._namespace, name)
+            version_of(state, name, version)
             edit = self._edit(model, version, stage, archive=archive)
             try:
                 if edit.patch is not None:
                     model = self._edits.patch(model, edit.patch)
-                elif not _asked_for(model, version, stage):
+                if edit.disinherit:
+                    model = self._edits.disinherit(model, "stages", edit.disinherit)
+                elif edit.patch is None and not _asked_for(model, version, stage):
                     self._registry.label_version(self._namespace, name, version, stage, MLFLOW_FIELD_MANAGER)
                     return self._registry.get_model(self._namespace, name)
             except Conflict:
@@ -70,7 +71,7 @@ class Transitions:
         pause, model = _FIRST_PAUSE_SECONDS, asked
         while True:
             seen = (model.status.observed_generation or 0) >= asked.metadata.generation
-            if seen and _effective(model, version, stage):
+            if seen and self._effective(model, version, stage):
                 return model
             wish = f"version {version} of {asked.model_name} is not in {stage}"
             if not _asked_for(model, version, stage) and stage in ASSIGNABLE.values():
@@ -83,6 +84,13 @@ class Transitions:
             pause = min(pause * 1.5, _LAST_PAUSE_SECONDS)
             model = self._registry.get_model(self._namespace, asked.model_name)
 
+    def _effective(self, model: RegisteredModel, version: int, stage: Stage) -> bool:
+        held = {ASSIGNABLE[key] for key, status in model.status.stages.items() if status.version == version}
+        if stage in ASSIGNABLE.values():
+            return stage in held
+        found = self._registry.state_of(model).find(version)
+        return not held and found is not None and found.stage == stage
+
     def _pending(self, model: RegisteredModel, wish: str) -> str:
         name = model.metadata.name
         return (
@@ -94,15 +102,7 @@ class Transitions:
 
 def _asked_for(model: RegisteredModel, version: int, stage: Stage) -> bool:
     """Whether `spec.stages` asks for the version in the stage."""
-    return any(ASSIGNABLE[key] == stage and number == version for key, number in model.spec.stages.items())
-
-
-def _effective(model: RegisteredModel, version: int, stage: Stage) -> bool:
-    held = {ASSIGNABLE[key] for key, status in model.status.stages.items() if status.version == version}
-    if stage in ASSIGNABLE.values():
-        return stage in held
-    found = model.status.find(version)
-    return not held and found is not None and found.stage == stage
+    return any(ASSIGNABLE[key] == stage and number == version for key, number in model.wanted_stages.items())
 
 
 def _stalled(model: RegisteredModel) -> bool:

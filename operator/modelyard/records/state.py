@@ -1,0 +1,87 @@
+"""What the log of a model folds to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from modelyard.api.gates import GateResult
+from modelyard.api.model_status import StageStatus, TransitionStatus, VersionStatus
+from modelyard.api.stages import Stage
+
+
+class VersionState(VersionStatus):
+    """One version with everything that is known of it but the list of its files."""
+
+    description: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    metrics: dict[str, str] = Field(default_factory=dict)
+    idempotency_key: str | None = None
+    record: Annotated[str, Field(description="The key of the record that registered it.")] = ""
+    been_in: tuple[Stage, ...] = ()
+    archived_at: str | None = None
+    deleted: bool = False
+    purge: Annotated[str, Field(description="Deleting or Deleted, where retention took the files.")] = ""
+
+
+class Refusal(BaseModel):
+    """The newest refusal of a stage."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    version: int
+    fingerprint: str
+    at: str
+    gates: tuple[GateResult, ...]
+
+
+class Ended(BaseModel):
+    """The model was deleted or renamed while it was in the object with this uid."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    uid: str
+    renamed_to: str | None = None
+
+
+class ModelState(BaseModel):
+    """What holds after the record `sequence`, whose digest is `digest`. Immutable."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    sequence: int = 0
+    digest: str = ""
+    latest_version: int = 0
+    versions: dict[int, VersionState] = Field(default_factory=dict)
+    stages: dict[str, StageStatus] = Field(default_factory=dict)
+    description: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    aliases: dict[str, int] = Field(default_factory=dict)
+    transitions: tuple[TransitionStatus, ...] = ()
+    refusals: dict[str, Refusal] = Field(default_factory=dict)
+    ended: Ended | None = None
+    continued_from: Annotated[
+        str, Field(description="The digest of the last record of the log it was renamed from.")
+    ] = ""
+
+    def find(self, number: int) -> VersionState | None:
+        """Return the version with that number, or None where there is none or it was deleted."""
+        version = self.versions.get(number)
+        return None if version is None or version.deleted else version
+
+    @property
+    def shown(self) -> list[VersionState]:
+        """The versions that were not deleted, by number."""
+        return [version for _, version in sorted(self.versions.items()) if not version.deleted]
+
+    def registered_under(self, key: str | None) -> VersionState | None:
+        """Return the version that was registered under the key, deleted or not."""
+        if key is None:
+            return None
+        return next((version for version in self.versions.values() if version.idempotency_key == key), None)
+
+    def has_ended(self, uid: str) -> bool:
+        """Whether the model in the object with this uid was deleted or renamed."""
+        return self.ended is not None and self.ended.uid == uid
