@@ -99,6 +99,14 @@ class Settings(StoreSettings):
     webhook_hosts: tuple[str, ...] = ("*",)
     """MODELYARD_WEBHOOK_HOSTS: patterns of hosts that webhooks may be sent to, comma-separated; empty for none."""
 
+    approval_policy: str | None = None
+    """MODELYARD_APPROVAL_POLICY: the ValidatingAdmissionPolicy, and its binding, that vouch for who made an Approval;
+    None where there is none, and no approval counts."""
+
+    editor_policy: str | None = None
+    """MODELYARD_EDITOR_POLICY: the MutatingAdmissionPolicy that writes down who changed a stage; None where there is
+    none, and what the annotations say is anybody's word."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read and check the variables. Raises `SettingsError`."""
@@ -113,6 +121,8 @@ class Settings(StoreSettings):
             image_pull_policy=environment.get("MODELYARD_IMAGE_PULL_POLICY") or "IfNotPresent",
             watch_namespaces=_split(environment.get("MODELYARD_WATCH_NAMESPACES", "")),
             webhook_hosts=_split(environment.get("MODELYARD_WEBHOOK_HOSTS", "*")),
+            approval_policy=environment.get("MODELYARD_APPROVAL_POLICY") or None,
+            editor_policy=environment.get("MODELYARD_EDITOR_POLICY") or None,
         )
 
 

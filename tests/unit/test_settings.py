@@ -47,8 +47,15 @@ def test_defaults() -> None:
     assert (settings.s3_endpoint, settings.s3_region) == (None, "us-east-1")
     assert (settings.reader_access_key, settings.watch_namespaces) == (None, ())
     assert settings.image_pull_policy == "IfNotPresent"
+    assert (settings.approval_policy, settings.editor_policy) == (None, None)
     assert "argocd-controller" in settings.git_managers
     assert settings.webhook_hosts == ("*",)
+
+
+def test_policies_are_named_or_are_not_there() -> None:
+    changed = {"MODELYARD_APPROVAL_POLICY": "approvals", "MODELYARD_EDITOR_POLICY": ""}
+    settings = Settings.from_environment({**COMPLETE, **changed})
+    assert (settings.approval_policy, settings.editor_policy) == ("approvals", None)
 
 
 def test_lists_are_separated_by_commas() -> None:
