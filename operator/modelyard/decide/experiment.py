@@ -12,13 +12,12 @@ from modelyard.api.experiment import Experiment, Goal, MetricBound, Objective
 from modelyard.decide.experiment_model import (
     PARENT,
     TRIAL_TAG,
-    Failure,
-    JobState,
     Run,
     RunStatus,
     Trial,
     TrialJob,
 )
+from modelyard.decide.jobs import Failure, JobState
 
 OBJECTIVE_MISSING = "ObjectiveMissing"
 _LARGEST = 1.7e308

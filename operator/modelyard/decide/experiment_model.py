@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from modelyard.api.names import GROUP
 from modelyard.api.reasons import Reason
+from modelyard.decide.jobs import Failure, JobState
 
 EXPERIMENT_TAG = f"{GROUP}/experiment"
 """Run tag: `<namespace>/<name>` of the Experiment."""
@@ -55,22 +56,6 @@ class Trial:
     index: int
     name: str
     parameters: Mapping[str, str]
-
-
-class JobState(StrEnum):
-    """How a trial's Job stands."""
-
-    ACTIVE = "Active"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a trial failed: a CamelCase reason and a sentence."""
-
-    reason: str
-    message: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from modelyard.api.experiment import (
 from modelyard.api.reasons import ConditionType, Reason
 from modelyard.decide.conditions import Verdict, conditions, kstatus, timestamp
 from modelyard.decide.experiment import OBJECTIVE_MISSING, Phase, Plan, TrialState, broken_bounds
-from modelyard.decide.experiment_jobs import short
 from modelyard.decide.experiment_model import Problem, Run
+from modelyard.decide.jobs import short
 
 _SHOWN = 10
 _METRICS_SHOWN = 100

@@ -7,9 +7,10 @@ import pytest
 
 from modelyard.api.experiment import MetricBound
 from modelyard.decide.experiment import EndRun, Phase, Plan, Seen, broken_bounds, plan
-from modelyard.decide.experiment_model import PARENT, TRIAL_TAG, JobState, Problem, Run, RunStatus, TrialJob
-from modelyard.decide.experiment_model import Failure as Fault
+from modelyard.decide.experiment_model import PARENT, TRIAL_TAG, Problem, Run, RunStatus, TrialJob
 from modelyard.decide.experiment_trials import trials
+from modelyard.decide.jobs import Failure as Fault
+from modelyard.decide.jobs import JobState
 from tests.unit.decide.experiments import SWEEP, experiment
 
 Json = dict[str, Any]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from modelyard.decide.experiment_jobs import read_jobs
-from modelyard.decide.experiment_model import Failure, JobState
+from modelyard.decide.jobs import Failure, JobState
 from tests.unit.decide.experiments import UID, job, pod, terminated
 
 Json = dict[str, Any]

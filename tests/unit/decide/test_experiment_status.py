@@ -10,9 +10,10 @@ from modelyard.api.common import ConditionStatus
 from modelyard.api.experiment import Experiment, ExperimentStatus, RegisteredVersion
 from modelyard.api.reasons import Reason
 from modelyard.decide.experiment import Seen, plan
-from modelyard.decide.experiment_model import PARENT, TRIAL_TAG, Failure, JobState, Problem, Run, RunStatus, TrialJob
+from modelyard.decide.experiment_model import PARENT, TRIAL_TAG, Problem, Run, RunStatus, TrialJob
 from modelyard.decide.experiment_status import Execution, Result, is_over, pinned, progress, to_register, troubled
 from modelyard.decide.experiment_trials import trials
+from modelyard.decide.jobs import Failure, JobState
 from tests.unit.decide.experiments import SWEEP, experiment
 
 Json = dict[str, Any]

@@ -1,0 +1,90 @@
+"""Reads Jobs and their pods: how each stands, and in one sentence why one failed or does not get on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from modelyard.decide.pods import diagnose
+
+Json = dict[str, Any]
+
+FETCH_CONTAINER = "project"
+"""Name of the init container that brings a project's files."""
+
+JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
+_MESSAGE_LIMIT = 1000
+
+
+class JobState(StrEnum):
+    """How a Job stands."""
+
+    ACTIVE = "Active"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a Job failed: a CamelCase reason and a sentence."""
+
+    reason: str
+    message: str = ""
+
+
+def state_of(job: Json) -> JobState:
+    """Return how a Job stands."""
+    conditions = {
+        item["type"]: item for item in job.get("status", {}).get("conditions", []) if item["status"] == "True"
+    }
+    if "Complete" in conditions:
+        return JobState.SUCCEEDED
+    return JobState.FAILED if "Failed" in conditions else JobState.ACTIVE
+
+
+def failure_of(job: Json, pods: Sequence[Json]) -> Failure:
+    """Say why a Job failed: what the newest pod's containers left, else what the Job's controller says."""
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), reverse=True):
+        status = pod.get("status", {})
+        for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
+            ended = container.get("state", {}).get("terminated")
+            if ended and ended.get("exitCode"):
+                return _ending(container["name"], ended)
+        if status.get("reason"):
+            return Failure(status["reason"], short(status.get("message", "")))
+    failed = next(item for item in job["status"]["conditions"] if item["type"] == "Failed")
+    return Failure(failed.get("reason", "JobFailed"), short(failed.get("message", "")))
+
+
+def _ending(container: str, ended: Json) -> Failure:
+    words = str(ended.get("message", "")).strip()
+    if container == FETCH_CONTAINER:
+        return Failure("FetchFailed", short(words or f"exit code {ended['exitCode']}"))
+    # A traceback's last line is the error itself, and messages are cut at their end.
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    last = f": {lines[-1]}" if lines else ""
+    return Failure(ended.get("reason") or "Error", short(f"exit code {ended['exitCode']}{last}"))
+
+
+def waiting_for(job: Json, pods: Sequence[Json]) -> str | None:
+    """Say what keeps an active Job's pod from starting, if anything does."""
+    if not pods:
+        return f"its Job has no pod; kubectl describe job {job['metadata']['name']} says why"
+    found = diagnose(None, [_as_started(pod) for pod in pods])
+    return f"{found.reason}: {found.message}" if found else None
+
+
+def _as_started(pod: Json) -> Json:
+    """Return the pod with its init containers among the others: what keeps those from starting counts as well."""
+    status = pod.get("status", {})
+    running = [item for item in status.get("initContainerStatuses", []) if "waiting" in item.get("state", {})]
+    waiting = [item for item in status.get("containerStatuses", []) if "waiting" in item.get("state", {})]
+    return {**pod, "status": {**status, "containerStatuses": [*running, *waiting]}}
+
+
+def short(text: str, limit: int = _MESSAGE_LIMIT) -> str:
+    """Return `text` on one line, cut to what a status shows."""
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
