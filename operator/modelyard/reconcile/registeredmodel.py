@@ -88,7 +88,8 @@ class _Step:
     """What one look at an object comes to: its status without conditions, and their verdicts."""
 
     status: RegisteredModelStatus
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[Verdict, ...] | None
+    """None where what was said before still stands."""
     recorded: bool = False
     """Something was recorded, and the object's status does not have it yet."""
     retry: bool = False
@@ -137,6 +138,8 @@ class RegisteredModelReconciler:
                 step = self._step(model, memory, now)
                 if step is None:
                     return Outcome()
+                if step.verdicts is None:
+                    return Outcome(RETRY_SECONDS)
                 reported = conditions(model.status.conditions, step.verdicts, model.metadata.generation, now)
                 self._registry.write_status(body, model, step.status.model_copy(update={"conditions": reported}))
             except (Outdated, Conflict):
@@ -172,6 +175,9 @@ class RegisteredModelReconciler:
             return self._decided(model, state, memory, now)
         except ArtifactStoreUnreachable as error:
             log.warning("%s/%s: %s", model.metadata.namespace, model.metadata.name, error)
+            if model.status.observed_generation == model.metadata.generation:
+                # Nothing new is asked for, and the store's silence says nothing against what was good.
+                return _Step(model.status, None, retry=True)
             return _Step(model.status, unreachable(model.status, str(error)), retry=True)
         except RecordsAltered as error:
             log.error("%s/%s: %s", model.metadata.namespace, model.metadata.name, error)

@@ -136,6 +136,8 @@ class Registry(ModelObjects):
     ) -> VersionState:
         model, state = self.read(namespace, model_name)
         if (earlier := state.registered_under(key)) is not None:
+            if model.status.records.sequence < state.sequence:
+                self.show(namespace, model_name)
             return earlier
         manifest = self._store.manifest(candidate.artifact) if candidate.artifact else Manifest(())
         unnumbered = self._registration(model_name, candidate, manifest, key)

@@ -12,12 +12,17 @@ from modelyard.decide.registeredmodel import (
     Checks,
     Decision,
     Fault,
+    Gated,
     decide,
+    inherited,
     leaving_annotation,
     leaving_stages,
     precise_timestamp,
+    to_judge,
     to_verify,
 )
+from modelyard.records.events import StageGates
+from modelyard.records.state import ModelState
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 EARLIER = "2026-04-01T00:00:00.000Z"
@@ -78,9 +83,17 @@ def owns(manager: str, *keys: str, time: str = "2026-04-30T00:00:00Z") -> dict[s
     return {"manager": manager, "operation": "Update", "time": time, "fieldsV1": fields}
 
 
-def decided(model: RegisteredModel, faults: Checks | None = None) -> Decision:
-    checks: dict[int, Fault | None] = dict.fromkeys(to_verify(model))
-    return decide(model, {**checks, **(faults or {})}, NOW)
+def state_of(model: RegisteredModel) -> ModelState:
+    """What the model's status shows, as the state that its records fold to."""
+    status = model.status.model_dump(by_alias=True, include={"stages", "latest_version"})
+    versions = {version.version: version.model_dump(by_alias=True) for version in model.status.versions}
+    return ModelState.model_validate({**status, "versions": versions})
+
+
+def decided(model: RegisteredModel, faults: Checks | None = None, gated: Gated | None = None) -> Decision:
+    state = state_of(model)
+    checks: dict[int, Fault | None] = dict.fromkeys(to_verify(model, state))
+    return decide(model, state, {**checks, **(faults or {})}, gated or {}, NOW)
 
 
 def moves(decision: Decision) -> list[tuple[int, str, str]]:
@@ -310,4 +323,82 @@ def test_an_object_whose_name_does_not_follow_from_the_models_is_named() -> None
 
 
 def test_only_versions_that_count_are_verified() -> None:
-    assert to_verify(model({"production": 2, "staging": 9}, {"staging": 1})) == {1, 2}
+    seen = model({"production": 2, "staging": 9}, {"staging": 1}, aliases={"champion": 3})
+    assert to_verify(seen, state_of(seen)) == {1, 2, 3}
+
+
+def test_a_version_that_breaks_under_an_alias_is_reported() -> None:
+    ready = decided(model({"production": 1}, {"production": 1}, aliases={"champion": 3}), {3: MISSING}).verdicts[0]
+    assert (ready.reason, ready.message) == (
+        Reason.ARTIFACT_MISSING,
+        "version 3 has the alias champion, but model.pkl is missing",
+    )
+
+
+def test_a_deleted_version_is_named_as_such() -> None:
+    seen = model({"production": 2})
+    state = state_of(seen)
+    deleted = state.model_copy(
+        update={"versions": {**state.versions, 2: state.versions[2].model_copy(update={"deleted": True})}}
+    )
+    ready = decide(seen, deleted, {}, {}, NOW).verdicts[0]
+    assert (ready.reason, ready.message) == (Reason.VERSION_NOT_FOUND, "spec.stages.production: version 2 was deleted")
+
+
+def test_only_sound_versions_that_are_to_enter_a_stage_are_judged() -> None:
+    seen = model({"production": 2, "staging": 3}, {"staging": 3, "production": 1})
+    assert to_judge(seen, state_of(seen), {1: None, 2: None, 3: None}) == {"production": 2}
+    assert to_judge(seen, state_of(seen), {1: None, 2: MISSING, 3: None}) == {}
+
+
+def test_a_gate_keeps_a_version_out() -> None:
+    refused = Fault(Reason.GATES_NOT_PASSED, "quality: f1_score is 0.81, at least 0.85 is wanted")
+    decision = decided(model({"production": 2, "staging": 3}, {"production": 1}), gated={"production": refused})
+    assert stages(decision) == {"production": 1, "staging": 3}
+    ready, stalled = decision.verdicts
+    assert ready.message == (
+        "spec.stages.production: version 2 is not promoted: quality: f1_score is 0.81, at least 0.85 is wanted; "
+        "production stays at version 1"
+    )
+    assert stalled.type == "Stalled"
+
+
+def test_gates_that_are_still_judged_hold_a_promotion_up_but_do_not_stall_it() -> None:
+    running = Fault(Reason.GATES_RUNNING, "smoke-test runs", passing=True)
+    decision = decided(model({"production": 2}, {"production": 1}), gated={"production": running})
+    assert decision.change is None
+    assert [verdict.type for verdict in decision.verdicts] == ["Ready", "Reconciling"]
+
+
+def test_what_a_version_passed_goes_with_its_change() -> None:
+    passed = StageGates(stage="production", version=2, gates=())
+    decision = decided(model({"production": 2}, {"production": 1}), gated={"production": passed})
+    assert decision.change is not None
+    assert decision.change.gates == (passed,)
+
+
+def test_a_change_names_the_user_where_admission_does() -> None:
+    seen = model({"production": 2}, {"production": 1})
+    seen = seen.model_copy(
+        update={"metadata": seen.metadata.model_copy(update={"annotations": {"modelyard.dev/production-by": "alice"}})}
+    )
+    change = decided(seen).change
+    assert change is not None
+    assert (change.stages["production"].user, change.moves[0].user, change.moves[1].user) == ("alice", "alice", "alice")
+
+
+def test_a_new_object_inherits_what_its_spec_does_not_name() -> None:
+    seen = model({"staging": 4}, {"production": 1, "staging": 2}, aliases={"mine": 3})
+    state = state_of(seen).model_copy(update={"aliases": {"mine": 1, "champion": 2}, "tags": {"team": "risk"}})
+    left = inherited(seen, state)
+    assert left is not None
+    assert (left.stages, left.aliases, left.tags) == ({"production": 1}, {"champion": 2}, {"team": "risk"})
+    known = seen.model_copy(update={"status": seen.status.model_copy(update={"inherited": left})})
+    assert known.wanted_stages == {"production": 1, "staging": 4}
+    assert known.aliases == {"champion": 2, "mine": 3}
+
+
+def test_an_object_that_was_seen_before_inherits_nothing_more() -> None:
+    seen = model({}, {"production": 1})
+    known = seen.model_copy(update={"status": seen.status.model_copy(update={"observed_generation": 3})})
+    assert inherited(known, state_of(known)) is None

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from modelyard.api.names import REPLACED_BECOMES_ANNOTATION
+from modelyard.api.names import REPLACED_BECOMES_ANNOTATION, object_name
 from modelyard.artifacts.store import ArtifactStoreUnreachable
 from modelyard.reconcile.registeredmodel import RETRY_SECONDS, TAKE_IN_SECONDS, VERIFY_SECONDS
+from modelyard.registry.ledger import RecordsAltered
 from modelyard.registry.objects import REGISTERED_MODELS
+from modelyard.registry.registry import Candidate
 from tests.unit.registry.world import NAMESPACE, Crash, World
 
 
@@ -32,9 +36,9 @@ def test_an_edit_of_a_stage_is_a_promotion(promoted: World) -> None:
     )
     assert promoted.labels() == {1: "Archived", 2: "Production"}
     assert [(t.sequence, t.version, t.from_, t.to, t.by) for t in status.transitions] == [
-        (2, 1, "Production", "Archived", "argocd-controller"),
-        (2, 2, "None", "Production", "argocd-controller"),
-        (1, 1, "None", "Production", "kubectl-edit"),
+        (4, 1, "Production", "Archived", "argocd-controller"),
+        (4, 2, "None", "Production", "argocd-controller"),
+        (3, 1, "None", "Production", "kubectl-edit"),
     ]
     assert status.observed_generation == promoted.model().metadata.generation
     assert promoted.ready() == ("True", "AsWanted", "production holds version 2")
@@ -63,8 +67,9 @@ def test_a_started_operator_hashes_nothing_that_is_as_recorded(promoted: World) 
     promoted.bucket.requests.clear()
     promoted.reconcile()
     assert promoted.client.writes == []
-    # Two lists of records, one of the artifact, and the version's record to compare it with.
-    assert sorted(promoted.bucket.requests) == ["GetObject", "ListObjectsV2", "ListObjectsV2", "ListObjectsV2"]
+    # No snapshot yet, a list of records, the three records, a list of the artifact, the version's record to compare
+    # it with.
+    assert sorted(promoted.bucket.requests) == ["GetObject"] * 5 + ["ListObjectsV2"] * 2
 
 
 def test_a_model_without_stages_is_looked_at_rarely(world: World) -> None:
@@ -87,9 +92,9 @@ def test_a_crash_at_any_write_of_a_transition_loses_and_doubles_nothing(promoted
     promoted.reconcile()
     assert promoted.stages() == {"production": 2, "staging": 1}
     assert promoted.labels() == {1: "Staging", 2: "Production"}
-    assert promoted.status().transitions_recorded == 2
-    assert len(promoted.store.keys("registry/ml/churn/transitions/")) == 2
-    assert [t.sequence for t in promoted.status().transitions] == [2, 2, 1]
+    assert promoted.status().records.sequence == 4
+    assert promoted.log("StagesChanged") == [3, 4]
+    assert [t.sequence for t in promoted.status().transitions] == [4, 4, 3]
     writes = len(promoted.client.writes)
     promoted.reconcile()
     assert len(promoted.client.writes) == writes
@@ -105,8 +110,8 @@ def test_a_transition_that_somebody_else_recorded_is_taken_in(promoted: World) -
     promoted.edit({"stages": {"production": 2}})
     promoted.on_put = overtake
     promoted.reconcile()
-    assert promoted.status().transitions_recorded == 2
-    assert len(promoted.store.keys("registry/ml/churn/transitions/")) == 2
+    assert promoted.log("StagesChanged") == [3, 4]
+    assert promoted.stages() == {"production": 2}
 
 
 def test_a_version_registered_meanwhile_is_not_lost(promoted: World) -> None:
@@ -118,24 +123,40 @@ def test_a_version_registered_meanwhile_is_not_lost(promoted: World) -> None:
     promoted.on_put = register
     promoted.reconcile()
     assert promoted.labels() == {1: "Archived", 2: "Production", 3: "None"}
-    assert promoted.status().transitions_recorded == 2
+    assert promoted.log("StagesChanged") == [3, 5]
 
 
 def test_an_object_created_again_gets_everything_back(promoted: World) -> None:
-    promoted.registry.edit_version(NAMESPACE, "churn", 2, lambda b: b.model_copy(update={"tags": {"a": "b"}}))
-    promoted.edit({"stages": {"production": 2}})
+    promoted.registry.edit_version(NAMESPACE, "churn", 2, "mlflow", lambda b: replace(b, tags={"a": "b"}))
+    promoted.edit({"stages": {"production": 2}, "aliases": {"champion": 1}, "tags": {"t": "x"}, "description": "d"})
     promoted.reconcile()
-    before = promoted.status()
+    before, state = promoted.status(), promoted.state()
     promoted.client.delete(REGISTERED_MODELS, NAMESPACE, "churn")
     promoted.reconcile()
     promoted.create()
-    promoted.edit({"stages": {"production": 2}})
     promoted.reconcile()
-    after = promoted.status()
-    assert after.versions == before.versions
-    assert after.transitions == before.transitions
-    assert after.stages == before.stages
-    assert len(promoted.store.keys("registry/ml/churn/transitions/")) == 2
+    after, model = promoted.status(), promoted.model()
+    assert (after.versions, after.transitions, after.stages) == (before.versions, before.transitions, before.stages)
+    assert promoted.state() == state
+    assert (model.aliases, model.tags, model.description) == ({"champion": 1}, {"t": "x"}, "d")
+    assert promoted.ready() == ("True", "AsWanted", "production holds version 2")
+    written = len(promoted.client.writes)
+    promoted.reconcile()
+    assert len(promoted.client.writes) == written
+
+
+def test_what_a_new_object_names_counts_more_than_what_it_inherits(promoted: World) -> None:
+    promoted.edit({"aliases": {"champion": 1, "old": 1}})
+    promoted.reconcile()
+    promoted.client.delete(REGISTERED_MODELS, NAMESPACE, "churn")
+    promoted.create()
+    promoted.edit({"aliases": {"champion": 2}, "stages": {"production": 2}})
+    promoted.reconcile()
+    assert promoted.model().aliases == {"champion": 2, "old": 1}
+    assert promoted.stages() == {"production": 2}
+    promoted.edit({"stages": {"production": None}})
+    promoted.reconcile()
+    assert promoted.stages() == {}, "a key that this object had and lost is not inherited again"
 
 
 def test_numbers_go_on_after_an_object_is_created_again(promoted: World) -> None:
@@ -143,7 +164,7 @@ def test_numbers_go_on_after_an_object_is_created_again(promoted: World) -> None
     promoted.create()
     assert promoted.register(source="three") == 3
     promoted.reconcile()
-    assert promoted.labels() == {1: "Archived", 2: "None", 3: "None"}
+    assert promoted.labels() == {1: "Production", 2: "None", 3: "None"}
 
 
 def test_a_record_that_a_crash_left_out_is_taken_in_by_and_by(promoted: World) -> None:
@@ -255,7 +276,7 @@ def test_an_object_created_again_waits_for_its_records(promoted: World, monkeypa
     assert promoted.ready()[1:] == ("ArtifactStoreUnreachable", "the versions are not known yet: down")
     promoted.reconcile()
     assert promoted.stages() == {"production": 1}
-    assert promoted.status().transitions_recorded == 1
+    assert promoted.log("StagesChanged") == [3]
 
 
 def test_only_the_newest_transitions_are_shown(world: World) -> None:
@@ -266,10 +287,90 @@ def test_only_the_newest_transitions_are_shown(world: World) -> None:
         world.edit({"stages": {"production": 1 + turn % 2}})
         world.reconcile()
     status = world.status()
-    assert status.transitions_recorded == 15
+    assert status.records.sequence == 17
     assert len(status.transitions) == 20
-    assert status.transitions[0].sequence == 15
-    assert len(world.store.keys("registry/ml/churn/transitions/")) == 15
+    assert status.transitions[0].sequence == 17
+    assert world.log("StagesChanged") == list(range(3, 18))
+
+
+@pytest.mark.parametrize("sequence", [1, 2, 3])
+def test_an_altered_record_stops_everything_but_what_is_served(promoted: World, sequence: int) -> None:
+    key = f"registry/ml/churn/log/{sequence:08d}.json"
+    promoted.store.put(key, promoted.store.get(key).data.replace(b"mlflow", b"nobody").replace(b"kubectl", b"nobody"))
+    promoted.edit({"stages": {"production": 2}})
+    promoted.restart()
+    promoted.reconcile()
+    assert promoted.stages() == {"production": 1}
+    status, reason, message = promoted.ready()
+    assert (status, reason) == ("False", "RecordsAltered")
+    assert f"record {sequence}" in message
+    with pytest.raises(RecordsAltered):
+        promoted.new_registry().register_version(
+            NAMESPACE, "churn", Candidate("x", promoted.bucket.put_model("x"), "mlflow")
+        )
+
+
+@pytest.mark.parametrize("sequence", [1, 2, 3])
+def test_a_removed_record_stops_everything_but_what_is_served(promoted: World, sequence: int) -> None:
+    promoted.bucket.delete(f"s3://models/team/registry/ml/churn/log/{sequence:08d}.json")
+    promoted.edit({"stages": {"production": 2}})
+    promoted.restart()
+    promoted.reconcile()
+    assert promoted.stages() == {"production": 1}
+    status, reason, message = promoted.ready()
+    assert (status, reason) == ("False", "RecordsAltered")
+    assert f"{sequence}" in message
+
+
+def test_a_running_operator_sees_that_records_after_those_it_knows_do_not_follow(promoted: World) -> None:
+    other = promoted.new_registry()
+    other.register_version(NAMESPACE, "churn", Candidate("x", promoted.bucket.put_model("x"), "mlflow"))
+    key = "registry/ml/churn/log/00000004.json"
+    promoted.store.put(key, promoted.store.get(key).data.replace(b'"previous": "sha256:', b'"previous": "sha256:0'))
+    promoted.reconcile()
+    assert promoted.ready()[1] == "RecordsAltered"
+
+
+@pytest.mark.parametrize("write", range(1, 8))
+def test_a_crash_at_any_write_of_a_renaming_is_finished_by_the_operator(promoted: World, write: int) -> None:
+    promoted.edit({"aliases": {"champion": 2}})
+    promoted.reconcile()
+    promoted.crash_at = write
+    try:
+        promoted.lifecycle().rename(NAMESPACE, "churn", "Churn 2", "mlflow")
+    except Crash:
+        promoted.restart()
+        promoted.reconcile()
+    else:
+        assert write > 5, "a renaming has five writes"
+    promoted.restart()
+    if write == 1:
+        assert promoted.stages() == {"production": 1}
+        promoted.lifecycle().rename(NAMESPACE, "churn", "Churn 2", "mlflow")
+    assert promoted.client.find(REGISTERED_MODELS, NAMESPACE, "churn") is None
+    promoted.reconcile(object_name("Churn 2"))
+    model, state = promoted.registry.read(NAMESPACE, "Churn 2")
+    assert model.aliases == {"champion": 2}
+    assert {number: version.stage for number, version in state.versions.items()} == {1: "Production", 2: "None"}
+    assert promoted.registry.find_model(NAMESPACE, "churn") is None
+    assert promoted.log("ModelContinued", object_name("Churn 2")) == [1]
+
+
+@pytest.mark.parametrize("write", [1, 2])
+def test_a_crash_at_any_write_of_a_deletion_is_finished_by_the_operator(promoted: World, write: int) -> None:
+    promoted.crash_at = write
+    with pytest.raises(Crash):
+        promoted.lifecycle().delete(NAMESPACE, "churn", "mlflow")
+    promoted.restart()
+    if write == 1:
+        assert promoted.stages() == {"production": 1}
+        promoted.lifecycle().delete(NAMESPACE, "churn", "mlflow")
+    promoted.reconcile()
+    assert promoted.client.find(REGISTERED_MODELS, NAMESPACE, "churn") is None
+    promoted.create()
+    promoted.reconcile()
+    assert promoted.status().versions == ()
+    assert promoted.register(source="new") == 3, "numbers are never used again"
 
 
 def _unreachable(*_: object) -> None:

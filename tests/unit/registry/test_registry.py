@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from modelyard.api.names import object_name
 from modelyard.api.registeredmodel import Stage
 from modelyard.artifacts.store import ArtifactMissing
-from modelyard.registry.objects import LimitExceeded, ModelNotFound, NameTaken, RegistryError, VersionNotFound
-from modelyard.registry.records import MetadataRecord
-from modelyard.registry.registry import Candidate
+from modelyard.registry.objects import ModelNotFound, NameTaken, NumberTaken, RegistryError, VersionNotFound
+from modelyard.registry.registry import Candidate, VersionMetadata
 from tests.unit.registry.world import NAMESPACE, Crash, World
 
 RECORDS = "registry/ml/churn"
@@ -41,13 +41,21 @@ def test_a_version_says_where_it_came_from_and_what_it_is(world: World) -> None:
         "createdBy": "mlflow",
         "description": "text",
         "tags": {"a": "b"},
+        "metrics": {},
+        "beenIn": [],
+        "record": "registry/ml/churn/log/00000001.json",
+        "deleted": False,
+        "purge": "",
     }
+    shown = world.status().find(1)
+    assert shown is not None
+    assert "tags" not in shown.to_dict(), "a status has no room for what has no bound"
 
 
 def test_the_record_names_every_file(world: World) -> None:
     world.create()
     world.register()
-    record = json.loads(world.store.get(f"{RECORDS}/versions/00000001.json").data)
+    record = json.loads(world.store.get(f"{RECORDS}/log/00000001.json").data)
     assert record["schemaVersion"] == 1
     assert [(file["path"], file["size"]) for file in record["files"]] == [("MLmodel", 98), ("model.pkl", 7)]
 
@@ -125,7 +133,7 @@ def test_a_crash_at_any_write_of_a_registration_loses_and_doubles_nothing(world:
     world.reconcile()
     assert [version.version for version in world.status().versions] == ([1, 2] if committed else [1])
     assert world.register(source="third") == (3 if committed else 2)
-    assert len(world.store.keys(f"{RECORDS}/versions/")) == world.status().latest_version
+    assert len(world.log("VersionRegistered")) == world.status().latest_version
 
 
 def test_other_writers_of_the_status_lose_nothing(world: World) -> None:
@@ -173,10 +181,11 @@ def test_a_version_outside_the_stages_is_archived_and_brought_back(world: World)
     world.create()
     world.register()
     for stage in (Stage.ARCHIVED, Stage.NONE):
-        assert world.registry.label_version(NAMESPACE, "churn", 1, stage, "mlflow").stage == stage
+        world.registry.label_version(NAMESPACE, "churn", 1, stage, "mlflow")
+        assert world.labels() == {1: stage}
     assert [(t.sequence, t.from_, t.to, t.by) for t in world.status().transitions] == [
-        (2, "Archived", "None", "mlflow"),
-        (1, "None", "Archived", "mlflow"),
+        (3, "Archived", "None", "mlflow"),
+        (2, "None", "Archived", "mlflow"),
     ]
     writes = len(world.client.writes)
     world.registry.label_version(NAMESPACE, "churn", 1, Stage.NONE, "mlflow")
@@ -194,51 +203,115 @@ def test_a_version_in_a_stage_is_not_archived_behind_the_specs_back(world: World
         world.registry.label_version(NAMESPACE, "churn", 2, Stage.ARCHIVED, "mlflow")
 
 
-def described(text: str, **tags: str) -> MetadataRecord:
-    return MetadataRecord(version=1, description=text, tags=tags, updated_at="")
-
-
 def test_description_and_tags_of_a_version_change(world: World) -> None:
     world.create()
     world.register()
     world.clock.forward(5)
-    edited = world.registry.edit_version(NAMESPACE, "churn", 1, lambda _: described("text", team="risk"))
+    edited = world.registry.edit_version(
+        NAMESPACE, "churn", 1, "mlflow", lambda _: VersionMetadata("text", {"team": "risk"})
+    )
     assert (edited.description, edited.tags) == ("text", {"team": "risk"})
     assert edited.updated_at == "2026-05-01T12:00:05.000Z"
-    assert world.status().find(1) == edited
+    assert world.state().find(1) == edited
 
 
 def test_an_edit_keeps_what_another_made(world: World) -> None:
     world.create()
     world.register()
+    other = world.new_registry()
 
     def overtake(key: str) -> None:
         world.on_put = None
-        world.registry.edit_version(NAMESPACE, "churn", 1, lambda before: add(before, "first"))
+        other.edit_version(NAMESPACE, "churn", 1, "mlflow", lambda before: add(before, "first"))
 
-    def add(before: MetadataRecord, key: str) -> MetadataRecord:
-        return before.model_copy(update={"tags": {**before.tags, key: "x"}})
+    def add(before: VersionMetadata, key: str) -> VersionMetadata:
+        return replace(before, tags={**before.tags, key: "x"})
 
     world.on_put = overtake
-    edited = world.registry.edit_version(NAMESPACE, "churn", 1, lambda before: add(before, "second"))
+    edited = world.registry.edit_version(NAMESPACE, "churn", 1, "mlflow", lambda before: add(before, "second"))
     assert edited.tags == {"first": "x", "second": "x"}
 
 
+def test_an_edit_that_changes_nothing_writes_nothing(world: World) -> None:
+    world.create()
+    world.register()
+    world.registry.edit_version(NAMESPACE, "churn", 1, "mlflow", lambda before: before)
+    assert world.log("VersionEdited") == []
+
+
 @pytest.mark.parametrize("write", [1, 2])
-def test_an_edit_that_crashed_is_finished_by_the_next(world: World, write: int) -> None:
+def test_an_edit_that_crashed_is_there_or_not_and_can_be_made_again(world: World, write: int) -> None:
     world.create()
     world.register()
     world.crash_at = write
+    text = VersionMetadata("text", {})
     with pytest.raises(Crash):
-        world.registry.edit_version(NAMESPACE, "churn", 1, lambda _: described("text"))
-    edited = world.registry.edit_version(NAMESPACE, "churn", 1, lambda _: described("text"))
+        world.registry.edit_version(NAMESPACE, "churn", 1, "mlflow", lambda _: text)
+    world.restart()
+    edited = world.registry.edit_version(NAMESPACE, "churn", 1, "mlflow", lambda _: text)
     assert edited.description == "text"
+    assert world.log("VersionEdited") == [2]
 
 
-def test_what_an_object_cannot_hold_is_refused(world: World) -> None:
+def test_a_deleted_version_is_not_shown_and_its_number_stays_taken(world: World) -> None:
+    world.create()
+    world.register(source="one")
+    world.register(source="two")
+    world.registry.delete_version(NAMESPACE, "churn", 2, "mlflow")
+    assert [version.version for version in world.status().versions] == [1]
+    with pytest.raises(VersionNotFound):
+        world.registry.delete_version(NAMESPACE, "churn", 2, "mlflow")
+    assert world.register(source="three") == 3
+
+
+def test_a_version_takes_a_number_that_is_free(world: World) -> None:
+    world.create()
+    candidate = Candidate("s3://m", world.bucket.put_model("m"), "argocd-controller")
+    assert world.registry.register_numbered(NAMESPACE, "churn", candidate, 7).version == 7
+    assert world.register() == 8
+    with pytest.raises(NumberTaken, match="'churn' has registered version 8 already"):
+        world.registry.register_numbered(NAMESPACE, "churn", candidate, 5)
+
+
+def test_a_version_without_files_is_registered_without_a_source(world: World) -> None:
+    world.create()
+    version = world.registry.register_version(NAMESPACE, "churn", Candidate("prompt", "", "mlflow"))
+    assert (version.version, version.artifact) == (1, "")
+
+
+def test_another_process_reads_what_is_new_and_no_more(world: World) -> None:
     world.create()
     world.register()
-    with pytest.raises(LimitExceeded, match="a description takes at most 8192 characters, not 8193"):
-        world.registry.edit_version(NAMESPACE, "churn", 1, lambda _: described("x" * 8193))
-    with pytest.raises(LimitExceeded, match="tag 'k': a value takes at most 5000"):
-        world.registry.edit_version(NAMESPACE, "churn", 1, lambda _: described("", k="x" * 5001))
+    other = world.new_registry()
+    other.read(NAMESPACE, "churn")
+    world.bucket.requests.clear()
+    other.read(NAMESPACE, "churn")
+    assert world.bucket.requests == []
+    world.register()
+    world.bucket.requests.clear()
+    assert other.read(NAMESPACE, "churn")[1].latest_version == 2
+    assert world.bucket.requests == ["ListObjectsV2", "GetObject"]
+
+
+def test_a_start_reads_the_snapshot_and_what_came_after_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelyard.registry.ledger.SNAPSHOT_EVERY", 4)
+    world.create()
+    for _ in range(6):
+        world.register()
+    before = world.state()
+    other = world.new_registry()
+    world.bucket.requests.clear()
+    assert other.read(NAMESPACE, "churn")[1] == before
+    # The snapshot, the record that it was made after, the list of those after it, and the two of them.
+    assert sorted(world.bucket.requests) == ["GetObject"] * 4 + ["ListObjectsV2"]
+
+
+def test_a_snapshot_that_does_not_fit_its_record_is_passed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelyard.registry.ledger.SNAPSHOT_EVERY", 4)
+    world.create()
+    for _ in range(6):
+        world.register()
+    before = world.state()
+    snapshot = f"{RECORDS}/snapshot.json"
+    world.store.put(snapshot, world.store.get(snapshot).data.replace(b'"digest":"sha256:', b'"digest":"sha256:f'))
+    assert world.new_registry().read(NAMESPACE, "churn")[1] == before

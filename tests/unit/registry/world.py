@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from modelyard.api.registeredmodel import RegisteredModel, RegisteredModelStatus
+from modelyard.api.model_status import RegisteredModelStatus
+from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.artifacts.store import ArtifactStore
 from modelyard.reconcile.base import Outcome
 from modelyard.reconcile.registeredmodel import RegisteredModelReconciler
+from modelyard.records.state import ModelState
+from modelyard.registry.lifecycle import Lifecycle
 from modelyard.registry.objects import REGISTERED_MODELS
 from modelyard.registry.registry import Candidate, Registry
 from tests.fakes.artifacts import Bucket
@@ -51,8 +54,16 @@ class World:
         """The operator, just started."""
         return RegisteredModelReconciler(self.client, self.store, self.clock)
 
+    def new_registry(self) -> Registry:
+        """The registry of another process."""
+        return Registry(self.client, self.store, self.clock)
+
+    def lifecycle(self) -> Lifecycle:
+        return Lifecycle(self.registry, self.clock)
+
     def restart(self) -> None:
         self.crash_at = None
+        self.registry = self.new_registry()
         self.reconciler = self.new_reconciler()
 
     def reconcile(self, name: str = "churn") -> Outcome:
@@ -75,6 +86,14 @@ class World:
 
     def status(self, name: str = "churn") -> RegisteredModelStatus:
         return self.model(name).status
+
+    def state(self, name: str = "churn") -> ModelState:
+        return self.registry.read(NAMESPACE, name)[1]
+
+    def log(self, kind: str, name: str = "churn") -> list[int]:
+        """The sequences of the events of one type."""
+        events = self.registry.ledger(NAMESPACE, name).events(0)
+        return [sealed.event.sequence for sealed in events if sealed.event.type == kind]
 
     def stages(self) -> dict[str, int]:
         return {key: stage.version for key, stage in self.status().stages.items()}
