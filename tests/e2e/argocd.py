@@ -102,7 +102,7 @@ class Application:
 
     def delete(self) -> None:
         """End the syncing; what was applied stays."""
-        self.server.kubectl("-n", ARGOCD_NAMESPACE, "delete", "application", self.name, "--cascade=orphan")
+        self.server.kubectl("-n", ARGOCD_NAMESPACE, "delete", "application", self.name)
 
     def refresh(self) -> None:
         """Compare now, with what the branch holds now: what a Git host's webhook leads to."""
