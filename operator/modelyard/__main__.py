@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,11 +13,14 @@ import kopf
 from modelyard.api.names import GROUP
 from modelyard.artifacts import store as artifacts
 from modelyard.cluster import client as cluster
+from modelyard.handlers.records_api import RecordsApi
 from modelyard.handlers.wiring import Wiring
+from modelyard.notify.sender import Sender
 from modelyard.reconcile.base import Reconciler
 from modelyard.reconcile.experiment import ExperimentReconciler
 from modelyard.reconcile.modeldeployment import ModelDeploymentReconciler
 from modelyard.reconcile.registeredmodel import RegisteredModelReconciler
+from modelyard.reconcile.webhooks import WebhookReconciler
 from modelyard.registry.registry import Registry
 from modelyard.settings import Settings, SettingsError
 from modelyard.sources.git import GitSource
@@ -34,11 +38,24 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def reconcilers(settings: Settings) -> dict[str, Reconciler]:
-    """Return what reconciles each kind, on real connections."""
-    client = cluster.Client(cluster.connect())
-    store = artifacts.ArtifactStore(settings)
-    registry = Registry(client, store, now)
+@dataclass(frozen=True)
+class Connections:
+    """What all parts stand on."""
+
+    client: cluster.Client
+    store: artifacts.ArtifactStore
+    registry: Registry
+
+    @classmethod
+    def open(cls, settings: Settings) -> Connections:
+        """Return real ones."""
+        client, store = cluster.Client(cluster.connect()), artifacts.ArtifactStore(settings)
+        return cls(client, store, Registry(client, store, now))
+
+
+def reconcilers(settings: Settings, connections: Connections) -> dict[str, Reconciler]:
+    """Return what reconciles each kind."""
+    client, store, registry = connections.client, connections.store, connections.registry
     tracking = TrackingClient(settings.tracking_uri)
     return {
         "Experiment": ExperimentReconciler(client, tracking, GitSource(), registry, settings, now),
@@ -78,7 +95,12 @@ def main() -> int:
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(login)
     running = kopf_settings()
-    Wiring(reconcilers(settings)).register(registry, running)
+    connections = Connections.open(settings)
+    webhooks = WebhookReconciler(connections.client, connections.registry, Sender(settings.webhook_hosts), now)
+    Wiring(reconcilers(settings, connections), webhooks).register(registry, running)
+    if settings.records_token:
+        api = RecordsApi(connections.store, settings.records_token, namespaces=settings.watch_namespaces)
+        api.register(registry)
     kopf.run(
         registry=registry,
         settings=running,

@@ -99,6 +99,9 @@ class Settings(StoreSettings):
     webhook_hosts: tuple[str, ...] = ("*",)
     """MODELYARD_WEBHOOK_HOSTS: patterns of hosts that webhooks may be sent to, comma-separated; empty for none."""
 
+    records_token: str | None = None
+    """MODELYARD_RECORDS_TOKEN: who shows it may read records; None where nobody may, and nothing is served."""
+
     approval_policy: str | None = None
     """MODELYARD_APPROVAL_POLICY: the ValidatingAdmissionPolicy, and its binding, that vouch for who made an Approval;
     None where there is none, and no approval counts."""
@@ -121,6 +124,7 @@ class Settings(StoreSettings):
             image_pull_policy=environment.get("MODELYARD_IMAGE_PULL_POLICY") or "IfNotPresent",
             watch_namespaces=_split(environment.get("MODELYARD_WATCH_NAMESPACES", "")),
             webhook_hosts=_split(environment.get("MODELYARD_WEBHOOK_HOSTS", "*")),
+            records_token=environment.get("MODELYARD_RECORDS_TOKEN") or None,
             approval_policy=environment.get("MODELYARD_APPROVAL_POLICY") or None,
             editor_policy=environment.get("MODELYARD_EDITOR_POLICY") or None,
         )

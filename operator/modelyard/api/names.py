@@ -19,6 +19,13 @@ FIELD_MANAGER = "modelyard-operator"
 MLFLOW_FIELD_MANAGER = "mlflow"
 """Field manager of edits that come through the MLflow API; they are a user's edits of `spec`."""
 
+KUBECTL_FIELD_MANAGER = "kubectl-modelyard"
+"""Field manager of edits that a person makes with `kubectl modelyard`."""
+
+RECORDS_PORT = 8081
+RECORDS_TOKEN_HEADER = "X-Modelyard-Token"  # noqa: S105 - a header's name
+"""Where the operator serves records, and the header that holds the token of those who may read them."""
+
 MANAGED_BY = "app.kubernetes.io/managed-by"
 NAME = "app.kubernetes.io/name"
 INSTANCE = "app.kubernetes.io/instance"
@@ -28,6 +35,11 @@ EXPERIMENT_LABEL = f"{GROUP}/experiment"
 EXECUTION_LABEL = f"{GROUP}/execution"
 TRIAL_LABEL = f"{GROUP}/trial"
 DEPLOYMENT_LABEL = f"{GROUP}/deployment"
+REGISTERED_MODEL_LABEL = f"{GROUP}/model"
+"""On Jobs that validate a version of a RegisteredModel, and on their pods: its object's name."""
+
+GATE_LABEL = f"{GROUP}/gate"
+STAGE_LABEL = f"{GROUP}/stage"
 MODEL_VERSION_LABEL = f"{GROUP}/model-version"
 REVISION_LABEL = f"{GROUP}/revision"
 """Names the content that a model pod serves, so that a Service can choose one among several."""

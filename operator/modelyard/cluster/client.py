@@ -179,9 +179,14 @@ class Client:
         except (NotFound, Conflict):
             return
 
-    def read(self, path: str, query: list[tuple[str, str]] | None = None) -> bytes:
+    def read(
+        self,
+        path: str,
+        query: list[tuple[str, str]] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> bytes:
         """Return what is at a path that is no object: a pod's log, or what a Service answers through the proxy."""
-        return self._request("GET", path, query=query)
+        return self._request("GET", path, query=query, headers=headers)
 
     def user_info(self) -> Json:
         """Return whom the API server takes this client for: `username`, `groups`, …"""
@@ -210,6 +215,7 @@ class Client:
         body: Json | None = None,
         query: list[tuple[str, str]] | None = None,
         content_type: str = "application/json",
+        headers: dict[str, str] | None = None,
     ) -> bytes:
         if self._on_request:
             self._on_request(method, path)
@@ -222,6 +228,7 @@ class Client:
                     header_params={
                         "Accept": "application/json",
                         "Content-Type": content_type,
+                        **(headers or {}),
                     },
                     body=body,
                     auth_settings=["BearerToken"],

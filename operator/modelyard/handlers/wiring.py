@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import kopf
@@ -16,11 +17,16 @@ from modelyard.api.names import DEPLOYMENT_LABEL, EXPERIMENT_LABEL, GROUP, MANAG
 from modelyard.cluster.client import Conflict
 from modelyard.handlers.queue import Key, WorkQueue
 from modelyard.reconcile.base import Reconciler
+from modelyard.reconcile.webhooks import key_name
 
 log = logging.getLogger(__name__)
 
 WORKERS = 4
+SENDERS = 8
 CONFLICT_PAUSE_SECONDS = 0.2
+
+_WEBHOOK = "Webhook"
+"""Kind of the keys of the queue of webhooks: no object's, one of a RegisteredModel's receivers."""
 
 _OUR_KINDS = (Experiment, RegisteredModel, ModelDeployment)
 _CHILDREN: tuple[tuple[str, str, str, str, str], ...] = (
@@ -36,9 +42,14 @@ _CHILDREN: tuple[tuple[str, str, str, str, str], ...] = (
 class Wiring:
     """Turns events into keys, and keys into reconciles."""
 
-    def __init__(self, reconcilers: Mapping[str, Reconciler]) -> None:
+    def __init__(self, reconcilers: Mapping[str, Reconciler], webhooks: Reconciler | None = None) -> None:
+        """`webhooks` reconciles one webhook of a model; its names are those of `key_name`."""
         self._reconcilers = reconcilers
+        self._webhooks = webhooks
         self._queue = WorkQueue(self._process)
+        # Receivers are slow, or dead: they have workers and threads of their own.
+        self._outgoing = WorkQueue(self._deliver)
+        self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="webhook")
         self._followers: dict[tuple[str, str], set[Key]] = defaultdict(set)
         self._followed: dict[Key, tuple[str, str]] = {}
         self._last_event = time.monotonic()
@@ -59,9 +70,13 @@ class Wiring:
 
     async def _start(self, **_: Any) -> None:
         self._queue.start(WORKERS)
+        self._outgoing.start(SENDERS)
 
     async def _stop(self, **_: Any) -> None:
         await self._queue.stop()
+        await self._outgoing.stop()
+        # What is being sent is left to end by itself; whether it was taken is seen after the restart.
+        self._senders.shutdown(wait=False, cancel_futures=True)
 
     async def _age(self, **_: Any) -> float:
         return round(time.monotonic() - self._last_event, 1)
@@ -78,6 +93,8 @@ class Wiring:
             else:
                 self._queue.add(key)
             if kind == RegisteredModel.kind_name:
+                for webhook in _webhooks(event["object"]):
+                    self._outgoing.add(Key(_WEBHOOK, key.namespace, key_name(key.name, webhook)))
                 for follower in self._followers.get((key.namespace, key.name), ()):
                     self._queue.add(follower)
 
@@ -110,3 +127,16 @@ class Wiring:
             log.info("%s: %s", key, conflict)
             return CONFLICT_PAUSE_SECONDS
         return outcome.requeue_after
+
+    async def _deliver(self, key: Key) -> float | None:
+        if self._webhooks is None:
+            return None
+        loop = asyncio.get_running_loop()
+        outcome = await loop.run_in_executor(self._senders, self._webhooks, key.namespace, key.name)
+        return outcome.requeue_after
+
+
+def _webhooks(body: Mapping[str, Any]) -> Iterator[str]:
+    """Give the names of a model's webhooks, and of those that are gone from its spec but not from its status yet."""
+    known = [*body.get("spec", {}).get("webhooks", ()), *body.get("status", {}).get("webhooks", ())]
+    yield from dict.fromkeys(each["name"] for each in known)
