@@ -12,7 +12,7 @@ from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.api.serving import ServedModel, pod_labels
 from modelyard.cluster.client import ApiError, Client, NotFound
 from modelyard.cluster.ensure import ensure, ensure_status
-from modelyard.cluster.resources import DEPLOYMENTS, INGRESSES, PODS, SECRETS, SERVICES, of_kind
+from modelyard.cluster.resources import DEPLOYMENTS, INGRESSES, PODS, SERVICES, of_kind
 from modelyard.decide.modeldeployment import (
     NOTHING,
     Plan,
@@ -27,6 +27,7 @@ from modelyard.decide.modeldeployment_status import Observation, status
 from modelyard.decide.pods import Diagnosis, diagnose
 from modelyard.desired import serving
 from modelyard.reconcile.base import Clock, Outcome
+from modelyard.reconcile.reader import ensure_reader_secret
 from modelyard.records.state import ModelState
 from modelyard.settings import Settings
 
@@ -126,7 +127,7 @@ class ModelDeploymentReconciler:
         elif ingress and _owned(ingress, owner):
             self._client.delete(INGRESSES, owner.metadata.namespace, owner.metadata.name)
         if models:
-            self._ensure_reader_secret(owner.metadata.namespace)
+            ensure_reader_secret(self._client, self._settings, owner.metadata.namespace)
         for manifest, present in steps:
             try:
                 if present is not None and not _owned(present, owner):
@@ -150,22 +151,6 @@ class ModelDeploymentReconciler:
 
     def _deployment(self, owner: ModelDeployment, model: ServedModel) -> Json:
         return serving.deployment(owner, model, self._settings.serving_image, self._settings.image_pull_policy)
-
-    def _ensure_reader_secret(self, namespace: str) -> None:
-        """Give the namespace the installation's read-only credentials, unless it brings its own Secret."""
-        if not (self._settings.reader_access_key and self._settings.reader_secret_key):
-            return
-        reader = serving.Reader(
-            access_key=self._settings.reader_access_key,
-            secret_key=self._settings.reader_secret_key,
-            endpoint=self._settings.s3_endpoint,
-            region=self._settings.s3_region,
-        )
-        manifest = serving.reader_secret(namespace, reader)
-        present = self._client.find(SECRETS, namespace, serving.READER_SECRET)
-        ours = manifest["metadata"]["labels"].items()
-        if present is None or ours <= present["metadata"].get("labels", {}).items():
-            ensure(self._client, manifest, present)
 
     def _diagnosis(
         self,

@@ -1,0 +1,26 @@
+"""Gives namespaces what their model pods and validation Jobs read artifacts with."""
+
+from __future__ import annotations
+
+from modelyard.cluster.client import Client
+from modelyard.cluster.ensure import ensure
+from modelyard.cluster.resources import SECRETS
+from modelyard.desired import serving
+from modelyard.settings import Settings
+
+
+def ensure_reader_secret(client: Client, settings: Settings, namespace: str) -> None:
+    """Give the namespace the installation's read-only credentials, unless it brings its own Secret."""
+    if not (settings.reader_access_key and settings.reader_secret_key):
+        return
+    reader = serving.Reader(
+        access_key=settings.reader_access_key,
+        secret_key=settings.reader_secret_key,
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+    )
+    manifest = serving.reader_secret(namespace, reader)
+    present = client.find(SECRETS, namespace, serving.READER_SECRET)
+    ours = manifest["metadata"]["labels"].items()
+    if present is None or ours <= present["metadata"].get("labels", {}).items():
+        ensure(client, manifest, present)
