@@ -30,6 +30,10 @@ class StoreSettings:
     git_managers: tuple[str, ...]
     """MODELYARD_GIT_MANAGERS: field managers whose fields the MLflow client may not change."""
 
+    argocd_namespace: str | None = "argocd"
+    """MODELYARD_ARGOCD_NAMESPACE: where Argo CD keeps its Applications, which know the Git revision behind an edit.
+    None (set, but empty) where they are not to be asked."""
+
     @property
     def bucket(self) -> str:
         """The bucket of the artifact store."""
@@ -139,6 +143,7 @@ def _store_fields(environment: Mapping[str, str]) -> dict[str, Any]:
         "s3_endpoint": environment.get("MODELYARD_S3_ENDPOINT") or None,
         "s3_region": environment.get("AWS_DEFAULT_REGION") or "us-east-1",
         "git_managers": _split(environment.get("MODELYARD_GIT_MANAGERS", _GIT_MANAGERS)),
+        "argocd_namespace": environment.get("MODELYARD_ARGOCD_NAMESPACE", "argocd") or None,
     }
 
 

@@ -58,6 +58,12 @@ def test_policies_are_named_or_are_not_there() -> None:
     assert (settings.approval_policy, settings.editor_policy) == ("approvals", None)
 
 
+def test_argo_cd_is_asked_in_its_usual_namespace_another_one_or_not_at_all() -> None:
+    for given, namespace in (({}, "argocd"), ({"MODELYARD_ARGOCD_NAMESPACE": "gitops"}, "gitops")):
+        assert Settings.from_environment({**COMPLETE, **given}).argocd_namespace == namespace
+    assert Settings.from_environment({**COMPLETE, "MODELYARD_ARGOCD_NAMESPACE": ""}).argocd_namespace is None
+
+
 def test_lists_are_separated_by_commas() -> None:
     changed = {
         "MODELYARD_WATCH_NAMESPACES": "a, b,",

@@ -52,6 +52,11 @@ INGRESSES = ResourceType("networking.k8s.io", "v1", "ingresses", "Ingress")
 ENDPOINT_SLICES = ResourceType("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 SELF_SUBJECT_REVIEWS = ResourceType("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview")
 
+# What Git's hands keep of what they apply.
+ARGOCD_APPLICATIONS = ResourceType("argoproj.io", "v1alpha1", "applications", "Application")
+FLUX_KUSTOMIZATIONS = ResourceType("kustomize.toolkit.fluxcd.io", "v1", "kustomizations", "Kustomization")
+FLUX_HELM_RELEASES = ResourceType("helm.toolkit.fluxcd.io", "v2", "helmreleases", "HelmRelease")
+
 BY_KIND = {
     resource.kind: resource
     for resource in (
