@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 _WORKERS = 8
 _CONFLICT_TRIES = 5
+_DELETED_AT_ONCE = 1000
 _MISSING = {"NoSuchKey", "NotFound", "404"}
 _PRECONDITION = {"PreconditionFailed", "412"}
 _CONFLICT = {"ConditionalRequestConflict", "OperationAborted", "409"}
@@ -200,6 +201,23 @@ class ArtifactStore:
 
         with ThreadPoolExecutor(min(_WORKERS, len(listing))) as pool:
             return Manifest.of(pool.map(hashed, listing))
+
+    def delete_directory(self, uri: str) -> int:
+        """Delete every file below the directory at an `s3://` URI; return how many there were."""
+        place = Location.parse(uri)
+        if not place.key:
+            raise ValueError(f"{uri} is a whole bucket")
+        found = self._list(place.bucket, f"{place.key}/", None)
+        with self._errors(place.bucket, place.key):
+            for start in range(0, len(found), _DELETED_AT_ONCE):
+                batch = [{"Key": listed.key} for listed in found[start : start + _DELETED_AT_ONCE]]
+                answer = self._s3.delete_objects(Bucket=place.bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
+                if errors := answer.get("Errors"):
+                    what = f"s3://{place.bucket}/{errors[0].get('Key')}"
+                    raise ArtifactStoreUnreachable(
+                        f"{self._endpoint} does not delete {what}: {errors[0].get('Message')}"
+                    )
+        return len(found)
 
     def _put(self, key: str, data: bytes, **condition: Any) -> None:
         if self._on_write:

@@ -94,6 +94,8 @@ class _Step:
     """Something was recorded, and the object's status does not have it yet."""
     retry: bool = False
     """Something outside did not answer."""
+    faulty: bool = False
+    """Something is to be mended, here or outside."""
 
 
 class RegisteredModelReconciler:
@@ -151,7 +153,7 @@ class RegisteredModelReconciler:
                 log.info("%s/%s: %s", namespace, name, step.verdicts[0].message)
             if step.retry:
                 return Outcome(RETRY_SECONDS)
-            return Outcome(VERIFY_SECONDS if memory.checks else TAKE_IN_SECONDS)
+            return Outcome(VERIFY_SECONDS if memory.checks or step.faulty else TAKE_IN_SECONDS)
         raise Conflict(409, "Conflict", f"registeredmodel {namespace}/{name} was written by others {_TRIES} times")
 
     def _memory(self, model: RegisteredModel) -> _Memory:
@@ -221,7 +223,9 @@ class RegisteredModelReconciler:
         passing = any(fault and fault.passing for fault in memory.checks.values())
         passing |= any(isinstance(each.result, Fault) and each.result.passing for each in judged.values())
         passing |= any(fault.passing for fault in faults)
-        return _Step(status, decision.verdicts, recorded=state.sequence != before.sequence, retry=passing)
+        return _Step(
+            status, decision.verdicts, recorded=state.sequence != before.sequence, retry=passing, faulty=bool(faults)
+        )
 
     def _edited(self, model: RegisteredModel, state: ModelState) -> ModelState:
         """Record the model's description, tags and aliases where they are not those that were recorded last."""

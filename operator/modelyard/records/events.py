@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -137,12 +138,20 @@ class ModelEdited(EventBase):
     aliases: dict[str, int] = Field(default_factory=dict)
 
 
+class PurgeStep(StrEnum):
+    """How far retention is with a version's files; `Kept` where somebody asked for the version before they went."""
+
+    DELETING = "Deleting"
+    DELETED = "Deleted"
+    KEPT = "Kept"
+
+
 class VersionsPurged(EventBase):
-    """Retention deletes the files of versions: first this with `done` false, then the files, then `done` true."""
+    """Retention deletes the files of versions: the intent is recorded first, what came of it afterwards."""
 
     type: Literal["VersionsPurged"] = "VersionsPurged"
     versions: tuple[int, ...]
-    done: bool
+    step: PurgeStep
 
 
 class ModelDeleted(EventBase):

@@ -14,6 +14,7 @@ from modelyard.records.events import (
     ModelEdited,
     ModelRenamed,
     PromotionRefused,
+    PurgeStep,
     Sealed,
     StagesChanged,
     VersionDeleted,
@@ -83,9 +84,10 @@ class _Folding:
             case VersionRegistered():
                 self._registered(event, key)
             case VersionEdited():
-                self._edit(event.version, description=event.description, tags=event.tags, updated_at=event.at)
+                self._version_edited(event)
             case VersionDeleted():
                 self._edit(event.version, deleted=True, updated_at=event.at)
+                self._draft["updated_at"] = event.at
             case StagesChanged():
                 self._stages_changed(event)
             case PromotionRefused():
@@ -93,10 +95,10 @@ class _Folding:
                     version=event.version, fingerprint=event.fingerprint, at=event.at, gates=event.gates
                 )
             case ModelEdited():
-                self._draft.update(description=event.description, tags=event.tags, aliases=event.aliases)
+                self._model_edited(event)
             case VersionsPurged():
                 for number in event.versions:
-                    self._edit(number, purge="Deleted" if event.done else "Deleting")
+                    self._edit(number, purge=None if event.step == PurgeStep.KEPT else event.step)
             case ModelDeleted():
                 self._end(Ended(uid=event.uid))
             case ModelRenamed():
@@ -123,7 +125,20 @@ class _Folding:
             record=key,
         )
         latest = self._draft.get("latest_version", self._before.latest_version)
-        self._draft["latest_version"] = max(latest, event.version)
+        self._draft.update(latest_version=max(latest, event.version), updated_at=event.at)
+
+    def _version_edited(self, event: VersionEdited) -> None:
+        before = self.versions.get(event.version)
+        if before is not None:
+            # As in MLflow: setting a tag is no update of the version.
+            updated_at = before.updated_at if before.description == event.description else event.at
+            self._edit(event.version, description=event.description, tags=event.tags, updated_at=updated_at)
+
+    def _model_edited(self, event: ModelEdited) -> None:
+        updated_at = self._draft.get("updated_at", self._before.updated_at)
+        if updated_at is None or event.description != self._draft.get("description", self._before.description):
+            self._draft["updated_at"] = event.at
+        self._draft.update(description=event.description, tags=event.tags, aliases=event.aliases)
 
     def _edit(self, number: int, **changed: Any) -> None:
         if number in self.versions:
@@ -131,6 +146,8 @@ class _Folding:
 
     def _stages_changed(self, event: StagesChanged) -> None:
         self._draft["stages"] = event.stages
+        if event.moves:
+            self._draft["updated_at"] = event.at
         passed = {each.version: f"{len(each.gates)} passed" for each in event.gates}
         for move in event.moves:
             self.transitions.append(
@@ -159,12 +176,17 @@ class _Folding:
 
     def _end(self, ended: Ended) -> None:
         self.versions, self.refusals = {}, {}
-        self._draft.update(ended=ended, stages={}, description=None, tags={}, aliases={})
+        self._draft.update(
+            ended=ended, stages={}, description=None, tags={}, aliases={}, created_at=None, updated_at=None
+        )
 
     def _continued(self, event: ModelContinued) -> None:
         came = ModelState.model_validate(event.state)
         counted = self._draft.get("latest_version", self._before.latest_version)
-        self.versions, self.refusals = dict(came.versions), dict(came.refusals)
+        self.versions = {
+            number: version.model_copy(update={"updated_at": event.at}) for number, version in came.versions.items()
+        }
+        self.refusals = dict(came.refusals)
         self.transitions += list(reversed(came.transitions))
         self._draft.update(
             latest_version=max(counted, came.latest_version),
@@ -172,6 +194,8 @@ class _Folding:
             description=came.description,
             tags=came.tags,
             aliases=came.aliases,
+            created_at=came.created_at,
+            updated_at=event.at,
             ended=None,
             continued_from=event.digest,
         )

@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_camel
 from modelyard.api.gates import GateResult
 from modelyard.api.model_status import StageStatus, TransitionStatus, VersionStatus
 from modelyard.api.stages import Stage
+from modelyard.records.events import PurgeStep
 
 
 class VersionState(VersionStatus):
@@ -23,7 +24,7 @@ class VersionState(VersionStatus):
     been_in: tuple[Stage, ...] = ()
     archived_at: str | None = None
     deleted: bool = False
-    purge: Annotated[str, Field(description="Deleting or Deleted, where retention took the files.")] = ""
+    purge: PurgeStep | None = None
 
 
 class Refusal(BaseModel):
@@ -59,6 +60,10 @@ class ModelState(BaseModel):
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
     aliases: dict[str, int] = Field(default_factory=dict)
+    created_at: Annotated[str | None, Field(description="When, where that was in another object.")] = None
+    updated_at: Annotated[
+        str | None, Field(description="MLflow's: of the description, of which versions there are, and of their stages.")
+    ] = None
     transitions: tuple[TransitionStatus, ...] = ()
     refusals: dict[str, Refusal] = Field(default_factory=dict)
     ended: Ended | None = None

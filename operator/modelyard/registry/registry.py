@@ -119,27 +119,37 @@ class Registry(ModelObjects):
 
     def register_once(self, namespace: str, model_name: str, candidate: Candidate, key: str) -> VersionState:
         """The same, but return the version that was registered under `key` (a run id, for one) where there is one."""
-        return self._register(namespace, model_name, candidate, key=key)
+        return self._register(namespace, model_name, candidate, key)
 
-    def register_numbered(self, namespace: str, model_name: str, candidate: Candidate, number: int) -> VersionState:
-        """Register a version under a number of the caller's. Raises `NumberTaken` where it is not free any more."""
-        return self._register(namespace, model_name, candidate, number=number)
+    def register_numbered(self, model: RegisteredModel, candidate: Candidate, number: int) -> ModelState:
+        """Record a version under a number of the caller's, who is to show it; return what holds after it.
 
-    def _register(
-        self,
-        namespace: str,
-        model_name: str,
-        candidate: Candidate,
-        *,
-        key: str | None = None,
-        number: int | None = None,
-    ) -> VersionState:
+        Raises `ArtifactMissing`, and `NumberTaken` where the number is not free any more.
+        """
+        self._record_version(model, candidate, number=number)
+        return self.state_of(model)
+
+    def _register(self, namespace: str, model_name: str, candidate: Candidate, key: str | None = None) -> VersionState:
         model, state = self.read(namespace, model_name)
         if (earlier := state.registered_under(key)) is not None:
             if model.status.records.sequence < state.sequence:
                 self.show(namespace, model_name)
             return earlier
+        version = self._record_version(model, candidate, key=key)
+        try:
+            self.show(namespace, model_name)
+        except (ApiError, ArtifactStoreUnreachable, RegistryError) as error:
+            raise NotInStatus(
+                f"version {version.version} of {model_name!r} is registered, but its object does not show it yet: "
+                f"{error}"
+            ) from error
+        return version
+
+    def _record_version(
+        self, model: RegisteredModel, candidate: Candidate, *, key: str | None = None, number: int | None = None
+    ) -> VersionState:
         manifest = self._store.manifest(candidate.artifact) if candidate.artifact else Manifest(())
+        model_name = model.model_name
         unnumbered = self._registration(model_name, candidate, manifest, key)
         taken: list[int] = []
 
@@ -153,7 +163,7 @@ class Registry(ModelObjects):
             taken.append(wanted)
             return unnumbered.model_copy(update={"version": wanted, "at": precise_timestamp(self._clock())})
 
-        ledger = self.ledger(namespace, model.metadata.name)
+        ledger = self.ledger(model.metadata.namespace, model.metadata.name)
         try:
             state = ledger.append(next_version)
         except ArtifactStoreUnreachable as error:
@@ -162,15 +172,7 @@ class Registry(ModelObjects):
                 f"{error}"
             ) from error
         # An answer that was lost on the way leaves an attempt more than were written.
-        version = state.versions[max(attempt for attempt in taken if attempt in state.versions)]
-        try:
-            self.show(namespace, model_name)
-        except (ApiError, ArtifactStoreUnreachable, RegistryError) as error:
-            raise NotInStatus(
-                f"version {version.version} of {model_name!r} is registered, but its object does not show it yet: "
-                f"{error}"
-            ) from error
-        return version
+        return state.versions[max(attempt for attempt in taken if attempt in state.versions)]
 
     def _registration(
         self, model_name: str, candidate: Candidate, manifest: Manifest, key: str | None

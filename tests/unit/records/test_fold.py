@@ -15,6 +15,7 @@ from modelyard.records.events import (
     ModelRenamed,
     MoveRecord,
     PromotionRefused,
+    PurgeStep,
     Sealed,
     StagesChanged,
     VersionDeleted,
@@ -67,7 +68,7 @@ EVERY_EVENT: list[Event] = [
     VersionEdited(at=AT, version=1, description="text", tags={"a": "b"}),
     ModelEdited(at=AT, description="d", tags={"t": "x"}, aliases={"champion": 2}),
     PromotionRefused(at=AT, stage="production", version=1, fingerprint="f", gates=()),
-    VersionsPurged(at=AT, versions=(1,), done=False),
+    VersionsPurged(at=AT, versions=(1,), step=PurgeStep.DELETING),
     VersionDeleted(at=AT, version=1),
 ]
 

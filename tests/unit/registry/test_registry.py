@@ -45,7 +45,6 @@ def test_a_version_says_where_it_came_from_and_what_it_is(world: World) -> None:
         "beenIn": [],
         "record": "registry/ml/churn/log/00000001.json",
         "deleted": False,
-        "purge": "",
     }
     shown = world.status().find(1)
     assert shown is not None
@@ -267,10 +266,10 @@ def test_a_deleted_version_is_not_shown_and_its_number_stays_taken(world: World)
 def test_a_version_takes_a_number_that_is_free(world: World) -> None:
     world.create()
     candidate = Candidate("s3://m", world.bucket.put_model("m"), "argocd-controller")
-    assert world.registry.register_numbered(NAMESPACE, "churn", candidate, 7).version == 7
+    assert world.registry.register_numbered(world.model(), candidate, 7).latest_version == 7
     assert world.register() == 8
     with pytest.raises(NumberTaken, match="'churn' has registered version 8 already"):
-        world.registry.register_numbered(NAMESPACE, "churn", candidate, 5)
+        world.registry.register_numbered(world.model(), candidate, 5)
 
 
 def test_a_version_without_files_is_registered_without_a_source(world: World) -> None:
