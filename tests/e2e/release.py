@@ -66,6 +66,8 @@ class Release:
             "crds": {"enabled": False},
             "rbac": {"userRoles": False},
             "operator": {"watchNamespaces": [self.namespace]},
+            "approvals": {"policy": {"enabled": False}},
+            "audit": {"editors": "disabled"},
             "tracking": {"persistence": {"size": "100Mi"}},
             "minio": {"persistence": {"size": "100Mi"}},
             "postgresql": {"persistence": {"size": "200Mi"}},

@@ -48,6 +48,16 @@ CASES: dict[str, Case] = {
         frozenset({"root", "pg", "writer", "reader"}),
     ),
     "some namespaces": Case({"operator": {"watchNamespaces": ["team-a", "team-b"]}, "modelNamespace": "team-a"}),
+    "nothing of the cluster": Case(
+        {
+            "crds": {"enabled": False},
+            "rbac": {"userRoles": False},
+            "operator": {"watchNamespaces": ["team-a"]},
+            "approvals": {"policy": {"enabled": False}},
+            "audit": {"editors": "disabled"},
+        }
+    ),
+    "editors written down": Case({"audit": {"editors": "enabled"}}),
     "network policies": Case({"networkPolicy": {"enabled": True}, "tracking": {"database": "postgresql"}}),
     "digests": Case({"images": {"operator": {"digest": DIGEST}, "minio": {"digest": DIGEST}}}),
     "Ingress": Case(

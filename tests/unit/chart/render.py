@@ -46,9 +46,19 @@ def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> str:
     return done.stdout
 
 
-def template(values: Mapping[str, Any] | None = None, *, release: str = RELEASE) -> list[Json]:
-    """Return the objects of a release with these values, hooks included. Raises `Refused`."""
-    arguments = ("template", release, str(CHART), "--namespace", NAMESPACE, "--kube-version", KUBERNETES)
+def template(
+    values: Mapping[str, Any] | None = None,
+    *,
+    release: str = RELEASE,
+    kubernetes: str = KUBERNETES,
+    api_versions: Sequence[str] = (),
+) -> list[Json]:
+    """Return the objects of a release with these values, hooks included. Raises `Refused`.
+
+    `api_versions` are what a cluster has beside what each has, as group/version/Kind.
+    """
+    cluster = ("--kube-version", kubernetes, *(f"--api-versions={each}" for each in api_versions))
+    arguments = ("template", release, str(CHART), "--namespace", NAMESPACE, *cluster)
     return [body for body in yaml.load_all(helm(*arguments, values=values), yaml.CSafeLoader) if body]
 
 

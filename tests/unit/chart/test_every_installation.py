@@ -9,7 +9,15 @@ import pytest
 from tests.unit.chart.cases import CASES, Case
 from tests.unit.chart.render import CHART, NAMESPACE, Json, containers, helm, names, pod_templates, template
 
-CLUSTER_WIDE = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+CLUSTER_WIDE = {
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+}
 STANDARD_LABELS = {
     "helm.sh/chart",
     "app.kubernetes.io/name",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard.api.names import GROUP
+from modelyard.api.names import GROUP, editor_annotation
+from modelyard.api.stages import STAGE_KEYS
 from modelyard.cluster.resources import BY_KIND
 from modelyard.desired.serving import READER_SECRET
 from modelyard.settings import RegistrySettings, Settings
@@ -20,6 +21,9 @@ from tests.unit.chart.render import (
     template,
 )
 
+ADMISSION = "admissionregistration.k8s.io"
+MUTATING = "MutatingAdmissionPolicy"
+POLICY = "modelyard-approvals.modelyard-system"
 OWN_KINDS = ("experiments", "registeredmodels", "modeldeployments")
 
 
@@ -62,7 +66,9 @@ class TestRights:
         allowed = rules(defaults, "ClusterRole", "modelyard-operator")
         for plural in OWN_KINDS:
             verbs = {verb for group, resource, verb in allowed if (group, resource) == (GROUP, plural)}
-            assert verbs - {"create"} == {"get", "list", "watch"}
+            # It makes the model that an Experiment registers, and ends what deletes or renames one.
+            own = {"create", "delete"} if plural == "registeredmodels" else set()
+            assert verbs == {"get", "list", "watch"} | own
             status = {verb for group, resource, verb in allowed if (group, resource) == (GROUP, f"{plural}/status")}
             assert status == {"get", "patch", "update"}
 
@@ -77,16 +83,22 @@ class TestRights:
         for resource in BY_KIND.values():
             assert (resource.group, resource.plural, "get") in allowed
 
-    def test_one_secret_by_name(self, defaults: list[Json]) -> None:
-        role = find(defaults, "ClusterRole", "modelyard-operator")
-        (rule,) = [rule for rule in role["rules"] if "secrets" in rule["resources"]]
-        assert rule["resourceNames"] == [READER_SECRET]
-        assert rule["resources"] == ["secrets"]
+    def test_reads_approvals_and_gives_none(self, defaults: list[Json]) -> None:
+        allowed = rules(defaults, "ClusterRole", "modelyard-operator")
+        assert {verb for _, resource, verb in allowed if resource == "approvals"} == {"get", "list", "watch"}
+
+    def test_writes_one_secret_and_reads_those_of_webhooks_by_name(self, defaults: list[Json]) -> None:
+        assert secret_rules(defaults) == [
+            ([READER_SECRET], ["get", "create", "patch"]),
+            (["modelyard-webhooks"], ["get"]),
+        ]
+        assert secret_rules(template({"webhooks": {"secretNames": ["a", "b"]}}))[1] == (["a", "b"], ["get"])
+        assert secret_rules(template({"webhooks": {"secretNames": []}}))[1] == (None, ["get"])
 
     def test_some_namespaces_replace_the_whole_cluster(self) -> None:
         objects = template(CASES["some namespaces"].values)
         assert "modelyard-operator" not in names(objects, "ClusterRole")
-        assert not names(objects, "ClusterRoleBinding")
+        assert names(objects, "ClusterRoleBinding") == {POLICY}
         for kind in ("Role", "RoleBinding"):
             where = {
                 b["metadata"]["namespace"] for b in objects if b["kind"] == kind and "operator" in b["metadata"]["name"]
@@ -94,8 +106,8 @@ class TestRights:
             assert where == {"team-a", "team-b"}
 
     def test_nothing_needs_to_be_outside_of_namespaces(self) -> None:
-        values = {**CASES["some namespaces"].values, "crds": {"enabled": False}, "rbac": {"userRoles": False}}
-        assert all("namespace" in body["metadata"] for body in template(values))
+        objects = template(CASES["nothing of the cluster"].values, api_versions=[f"{ADMISSION}/v1/{MUTATING}"])
+        assert all("namespace" in body["metadata"] for body in objects)
 
     def test_of_the_tracking_server_are_models_of_one_namespace(self) -> None:
         objects = template({"modelNamespace": "ml-team"})
@@ -106,7 +118,75 @@ class TestRights:
         assert resources == {"registeredmodels", "registeredmodels/status"}
 
 
+class TestPolicies:
+    def test_of_approvals_refuses_and_the_operator_may_see_that_it_does(self, defaults: list[Json]) -> None:
+        policy = find(defaults, "ValidatingAdmissionPolicy", POLICY)
+        assert policy["spec"]["failurePolicy"] == "Fail"
+        binding = find(defaults, "ValidatingAdmissionPolicyBinding", POLICY)
+        assert binding["spec"] == {"policyName": POLICY, "validationActions": ["Deny"]}
+        (rule,) = find(defaults, "ClusterRole", POLICY)["rules"]
+        assert (rule["resourceNames"], rule["verbs"]) == ([POLICY], ["get"])
+        assert operator_settings(defaults).approval_policy == POLICY
+
+    @pytest.mark.parametrize(
+        ("values", "kubernetes"),
+        [({"approvals": {"policy": {"enabled": False}}}, "1.34.4"), ({}, "1.29.0")],
+    )
+    def test_without_one_no_approval_counts(self, values: Json, kubernetes: str) -> None:
+        objects = template(values, kubernetes=kubernetes)
+        assert not names(objects, "ValidatingAdmissionPolicy") | names(objects, "ValidatingAdmissionPolicyBinding")
+        assert operator_settings(objects).approval_policy is None
+
+    @pytest.mark.parametrize(
+        ("mode", "api_versions", "kubernetes", "made"),
+        [
+            ("auto", [], "1.34.4", None),
+            ("auto", [f"{ADMISSION}/v1beta1/{MUTATING}"], "1.34.4", "v1beta1"),
+            ("auto", [f"{ADMISSION}/v1beta1/{MUTATING}", f"{ADMISSION}/v1/{MUTATING}"], "1.36.0", "v1"),
+            ("enabled", [], "1.34.4", "v1beta1"),
+            ("enabled", [], "1.36.0", "v1"),
+            ("disabled", [f"{ADMISSION}/v1/{MUTATING}"], "1.36.0", None),
+        ],
+    )
+    def test_of_editors_is_there_where_the_cluster_has_its_api(
+        self, mode: str, api_versions: list[str], kubernetes: str, made: str | None
+    ) -> None:
+        objects = template({"audit": {"editors": mode}}, api_versions=api_versions, kubernetes=kubernetes)
+        versions = {body["apiVersion"] for body in objects if body["kind"].startswith(MUTATING)}
+        assert versions == ({f"{ADMISSION}/{made}"} if made else set())
+        assert operator_settings(objects).editor_policy == ("modelyard-editors.modelyard-system" if made else None)
+
+    def test_of_editors_writes_the_annotations_that_the_operator_reads(self) -> None:
+        objects = template(CASES["editors written down"].values)
+        policy = str(find(objects, MUTATING, "modelyard-editors.modelyard-system")["spec"]["mutations"])
+        for key in STAGE_KEYS:
+            assert f'"/metadata/annotations/{editor_annotation(key).replace("/", "~1")}"' in policy
+
+
+def operator_settings(objects: list[Json]) -> Settings:
+    return Settings.from_environment(environment(container(objects, "Deployment", "modelyard-operator", "operator")))
+
+
+def secret_rules(objects: list[Json]) -> list[tuple[list[str] | None, list[str]]]:
+    """Return what the operator may do to which Secrets."""
+    role = find(objects, "ClusterRole", "modelyard-operator")
+    chosen = [rule for rule in role["rules"] if "secrets" in rule["resources"]]
+    assert {tuple(rule["resources"]) for rule in chosen} == {("secrets",)}
+    return [(rule.get("resourceNames"), rule["verbs"]) for rule in chosen]
+
+
 class TestUsers:
+    def test_approving_is_part_of_no_role_but_its_own(self, defaults: list[Json]) -> None:
+        for role in names(defaults, "ClusterRole") - {"modelyard-approver"}:
+            verbs = {verb for _, resource, verb in rules(defaults, "ClusterRole", role) if resource == "approvals"}
+            assert verbs <= {"get", "list", "watch"}, role
+        approver = find(defaults, "ClusterRole", "modelyard-approver")
+        assert not [label for label in approver["metadata"]["labels"] if "aggregate" in label]
+        approving = {
+            v for _, resource, v in rules(defaults, "ClusterRole", "modelyard-approver") if resource == "approvals"
+        }
+        assert approving == {"get", "list", "watch", "create", "delete"}
+
     @pytest.mark.parametrize("kind", ["experiment", "registeredmodel", "modeldeployment"])
     def test_viewers_read_and_editors_edit_but_neither_writes_status(self, defaults: list[Json], kind: str) -> None:
         view = rules(defaults, "ClusterRole", f"modelyard-{kind}-viewer")

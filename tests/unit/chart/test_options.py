@@ -50,7 +50,7 @@ class TestCustomResources:
 
     def test_can_be_left_to_helm_or_left_out(self) -> None:
         removed = template({"crds": {"keep": False}})
-        assert len(names(removed, "CustomResourceDefinition")) == 3
+        assert len(names(removed, "CustomResourceDefinition")) == 4
         assert not any("annotations" in b["metadata"] for b in removed if b["kind"] == "CustomResourceDefinition")
         assert not names(template({"crds": {"enabled": False}}), "CustomResourceDefinition")
 

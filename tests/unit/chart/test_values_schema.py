@@ -35,6 +35,9 @@ def at(path: str, value: Any) -> Json:
         ("artifactStore.endpoint", "https://s3.example.com:9000"),
         ("postgresql.podSecurityContext", {"runAsNonRoot": True, "fsGroup": 26}),
         ("global", {"anything": True}),
+        ("webhooks.allowedHosts", ["ci.example.com", "*.example.com"]),
+        ("webhooks.secretNames", []),
+        ("audit.editors", "enabled"),
     ],
 )
 def test_accepts(path: str, value: Any) -> None:
@@ -74,6 +77,10 @@ def test_accepts(path: str, value: Any) -> None:
         ("artifactStore.endpoint", "minio:9000", "/artifactStore/endpoint"),
         ("minio.podSecurityContext", {"runAsNonRoot": False}, "/minio/podSecurityContext/runAsNonRoot"),
         ("crds.enabled", "yes", "/crds/enabled"),
+        ("approvals.policy.enabled", "auto", "/approvals/policy/enabled"),
+        ("audit.editors", True, "/audit/editors"),
+        ("webhooks.allowedHosts", ["https://ci.example.com/"], "/webhooks/allowedHosts/0"),
+        ("webhooks.secretNames", ["My Secret"], "/webhooks/secretNames/0"),
     ],
 )
 def test_refuses_and_names_the_value(path: str, value: Any, says: str) -> None:

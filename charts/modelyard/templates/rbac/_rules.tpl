@@ -7,10 +7,13 @@
 - apiGroups: [modelyard.dev]
   resources: [experiments/status, registeredmodels/status, modeldeployments/status]
   verbs: [get, patch, update]
-# An Experiment's `register` makes the model that does not exist yet.
+# An Experiment's `register` makes the model that does not exist yet; a rename or a deletion that was cut off is finished.
 - apiGroups: [modelyard.dev]
   resources: [registeredmodels]
-  verbs: [create]
+  verbs: [create, delete]
+- apiGroups: [modelyard.dev]
+  resources: [approvals]
+  verbs: [get, list, watch]
 # Owner references that block deletion, where the cluster enforces the permission.
 - apiGroups: [modelyard.dev]
   resources: [experiments/finalizers, registeredmodels/finalizers, modeldeployments/finalizers]
@@ -46,6 +49,13 @@
   resources: [secrets]
   resourceNames: [modelyard-artifacts-reader]
   verbs: [get, create, patch]
+# The keys that webhooks are signed with.
+- apiGroups: [""]
+  resources: [secrets]
+  {{- with .Values.webhooks.secretNames }}
+  resourceNames: {{ toJson . }}
+  {{- end }}
+  verbs: [get]
 - apiGroups: ["", events.k8s.io]
   resources: [events]
   verbs: [create, patch]
