@@ -37,6 +37,8 @@ class FakeClient(Client):
         self.requests: list[tuple[str, str]] = []
         self._on_request = on_request
         self._clock = clock
+        self.answers: dict[str, bytes] = {}
+        """What `read` gives, by path: logs, for one."""
         self._objects: dict[str, Json] = {}
         self._versions = itertools.count(1)
         self._lock = threading.RLock()
@@ -46,7 +48,18 @@ class FakeClient(Client):
         """The requests that were not reads."""
         return [request for request in self.requests if request[0] in _WRITES]
 
-    def get(self, resource: ResourceType, namespace: str, name: str) -> Json:
+    def read(
+        self,
+        path: str,
+        query: list[tuple[str, str]] | None = None,  # noqa: ARG002 - what is there is given whole
+        headers: dict[str, str] | None = None,  # noqa: ARG002
+    ) -> bytes:
+        self._note("GET", path)
+        if path not in self.answers:
+            raise NotFound(404, "NotFound", f"{path} not found")
+        return self.answers[path]
+
+    def get(self, resource: ResourceType, namespace: str | None, name: str) -> Json:
         path = resource.path(namespace, name)
         self._note("GET", path)
         with self._lock:

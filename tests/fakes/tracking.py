@@ -1,4 +1,4 @@
-"""A tracking server in memory, for what an Experiment asks of one."""
+"""A tracking server in memory, for what Experiments and gates ask of one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from modelyard.decide.experiment_model import Run, RunStatus
-from modelyard.tracking.client import LoggedModel
+from modelyard.tracking.client import LoggedModel, TrackingError
 
 
 class FakeTracking:
@@ -63,6 +63,12 @@ class FakeTracking:
     def end_run(self, run_id: str, status: RunStatus, end_time: int) -> None:  # noqa: ARG002
         self._note("POST", "runs/update")
         self.change(run_id, status=status)
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        self._note("GET", "runs/get")
+        if run_id not in self.runs:
+            raise TrackingError("RESOURCE_DOES_NOT_EXIST", f"Run with id={run_id} not found")
+        return dict(self.runs[run_id].metrics)
 
     def logged_models(self, run_id: str) -> list[LoggedModel]:
         self._note("GET", "runs/get")

@@ -76,8 +76,8 @@ class Client:
         self._api = api_client
         self._on_request = on_request
 
-    def get(self, resource: ResourceType, namespace: str, name: str) -> Json:
-        """Return the object. Raises `NotFound`."""
+    def get(self, resource: ResourceType, namespace: str | None, name: str) -> Json:
+        """Return the object; `namespace` is None for one of the whole cluster. Raises `NotFound`."""
         return self._call("GET", resource.path(namespace, name))
 
     def find(self, resource: ResourceType, namespace: str, name: str) -> Json | None:

@@ -49,6 +49,12 @@ EVENTS = ResourceType("events.k8s.io", "v1", "events", "Event")
 DEPLOYMENTS = ResourceType("apps", "v1", "deployments", "Deployment")
 JOBS = ResourceType("batch", "v1", "jobs", "Job")
 INGRESSES = ResourceType("networking.k8s.io", "v1", "ingresses", "Ingress")
+VALIDATING_ADMISSION_POLICIES = ResourceType(
+    "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy"
+)
+VALIDATING_ADMISSION_POLICY_BINDINGS = ResourceType(
+    "admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"
+)
 ENDPOINT_SLICES = ResourceType("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 SELF_SUBJECT_REVIEWS = ResourceType("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview")
 

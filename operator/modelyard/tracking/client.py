@@ -1,4 +1,4 @@
-"""A client of the MLflow tracking server, for what an Experiment needs of it.
+"""A client of the MLflow tracking server, for what Experiments and gates need of it.
 
 REST API: https://mlflow.org/docs/latest/api_reference/rest-api.html, as MLflow 3.17 serves it.
 """
@@ -108,6 +108,10 @@ class TrackingClient:
     def end_run(self, run_id: str, status: RunStatus, end_time: int) -> None:
         """Mark a run as ended; `end_time` is in milliseconds since the epoch."""
         self._post("runs/update", run_id=run_id, status=status.value, end_time=end_time)
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        """Return the newest value of each of a run's metrics."""
+        return dict(_run(self._call("GET", "runs/get", params={"run_id": run_id})["run"]).metrics)
 
     def logged_models(self, run_id: str) -> list[LoggedModel]:
         """Return the models that a run logged, those logged last first."""
