@@ -17,11 +17,15 @@ from modelyard.handlers.records_api import RecordsApi
 from modelyard.handlers.wiring import Wiring
 from modelyard.notify.sender import Sender
 from modelyard.reconcile.base import Reconciler
+from modelyard.reconcile.declared import DeclaredVersions
 from modelyard.reconcile.experiment import ExperimentReconciler
+from modelyard.reconcile.gates import Gates
 from modelyard.reconcile.modeldeployment import ModelDeploymentReconciler
 from modelyard.reconcile.registeredmodel import RegisteredModelReconciler
+from modelyard.reconcile.retention import RetentionFollower
 from modelyard.reconcile.webhooks import WebhookReconciler
 from modelyard.registry.registry import Registry
+from modelyard.registry.revision import git_revision
 from modelyard.settings import Settings, SettingsError
 from modelyard.sources.git import GitSource
 from modelyard.tracking.client import TrackingClient
@@ -59,7 +63,18 @@ def reconcilers(settings: Settings, connections: Connections) -> dict[str, Recon
     tracking = TrackingClient(settings.tracking_uri)
     return {
         "Experiment": ExperimentReconciler(client, tracking, GitSource(), registry, settings, now),
-        "RegisteredModel": RegisteredModelReconciler(client, store, now, registry=registry),
+        "RegisteredModel": RegisteredModelReconciler(
+            client,
+            store,
+            now,
+            registry=registry,
+            judge=Gates(client, store, tracking, registry.ledger, settings, now),
+            revision=lambda model, manager: git_revision(client, model.metadata, manager, settings),
+            followers=(
+                DeclaredVersions(registry),
+                RetentionFollower(client, store, registry, settings.artifacts_destination, now),
+            ),
+        ),
         "ModelDeployment": ModelDeploymentReconciler(client, settings, now, registry.state_of),
     }
 

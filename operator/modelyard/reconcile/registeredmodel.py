@@ -26,7 +26,7 @@ from modelyard.decide.registeredmodel import (
     unreachable,
 )
 from modelyard.reconcile.base import Clock, Outcome
-from modelyard.records.events import Event, ModelEdited, StageGates
+from modelyard.records.events import ModelEdited, PromotionRefused, StageGates
 from modelyard.records.state import ModelState
 from modelyard.records.view import view
 from modelyard.registry.ledger import RecordsAltered
@@ -51,12 +51,13 @@ _TRIES = 10
 
 @dataclass(frozen=True)
 class Judged:
-    """How the gates of a stage stand: what keeps the version out or what it passed, and what the status shows of it."""
+    """How a version stands that is to enter a stage."""
 
     result: Fault | StageGates
+    """What keeps it out, or what it passed."""
     candidate: CandidateStatus | None = None
-    refusal: Event | None = None
-    """A refusal that is new, to be recorded."""
+    refusal: PromotionRefused | None = None
+    """A refusal that the records do not have yet."""
 
 
 class Judge(Protocol):
@@ -109,10 +110,10 @@ class RegisteredModelReconciler:
         *,
         registry: Registry | None = None,
         judge: Judge | None = None,
-        revision: Callable[[RegisteredModel], str | None] = lambda _: None,
+        revision: Callable[[RegisteredModel, str], str | None] = lambda *_: None,
         followers: Sequence[Follower] = (),
     ) -> None:
-        """`revision` returns the Git revision that a model's present spec came from, where that is known."""
+        """`revision` returns the Git revision behind a field manager's edit of a model, where that is known."""
         self._client = client
         self._registry = registry or Registry(client, store, clock)
         self._lifecycle = Lifecycle(self._registry, clock)
@@ -205,23 +206,22 @@ class RegisteredModelReconciler:
             state, found = follower(model, state)
             faults += found
         checks = self._checks(model, state, memory, now)
-        judged = self._judged(model, state, checks)
-        decision = decide(
-            model, state, checks, {stage: each.result for stage, each in judged.items()}, now, faults=faults
-        )
-        for refusal in [each.refusal for each in judged.values() if each.refusal]:
+        verdicts = self._judged(model, state, checks)
+        gated = {stage: each.result for stage, each in verdicts.items()}
+        decision = decide(model, state, checks, gated, now, faults=faults)
+        for refusal in [each.refusal for each in verdicts.values() if each.refusal]:
             state = self._registry.record(model, state, refusal)
         if decision.change is not None:
-            revised = decision.change.model_copy(update={"revision": self._revision(model)})
-            state = self._registry.record(model, state, revised)
+            revision = self._revision(model, decision.change.by)
+            state = self._registry.record(model, state, decision.change.model_copy(update={"revision": revision}))
         status = view(model, state).model_copy(
             update={
                 "observed_generation": model.metadata.generation,
-                "candidates": tuple(each.candidate for _, each in sorted(judged.items()) if each.candidate),
+                "candidates": tuple(each.candidate for _, each in sorted(verdicts.items()) if each.candidate),
             }
         )
         passing = any(fault and fault.passing for fault in memory.checks.values())
-        passing |= any(isinstance(each.result, Fault) and each.result.passing for each in judged.values())
+        passing |= any(isinstance(each.result, Fault) and each.result.passing for each in verdicts.values())
         passing |= any(fault.passing for fault in faults)
         return _Step(
             status, decision.verdicts, recorded=state.sequence != before.sequence, retry=passing, faulty=bool(faults)
@@ -229,11 +229,11 @@ class RegisteredModelReconciler:
 
     def _edited(self, model: RegisteredModel, state: ModelState) -> ModelState:
         """Record the model's description, tags and aliases where they are not those that were recorded last."""
-        if (model.description or None, model.tags, model.aliases) == (state.description, state.tags, state.aliases):
+        if (model.description, model.tags, model.aliases) == (state.description, state.tags, state.aliases):
             return state
         event = ModelEdited(
             by=last_editor(model.metadata.managed_fields)[:128],
-            description=model.description or None,
+            description=model.description,
             tags=model.tags,
             aliases=model.aliases,
         )
