@@ -12,8 +12,15 @@ from typing import Any
 
 import kopf
 
-from modelyard.api import Experiment, ModelDeployment, RegisteredModel
-from modelyard.api.names import DEPLOYMENT_LABEL, EXPERIMENT_LABEL, GROUP, MANAGED_BY, VERSION
+from modelyard.api import Approval, Experiment, ModelDeployment, RegisteredModel
+from modelyard.api.names import (
+    DEPLOYMENT_LABEL,
+    EXPERIMENT_LABEL,
+    GROUP,
+    MANAGED_BY,
+    REGISTERED_MODEL_LABEL,
+    VERSION,
+)
 from modelyard.cluster.client import Conflict
 from modelyard.handlers.queue import Key, WorkQueue
 from modelyard.reconcile.base import Reconciler
@@ -29,13 +36,19 @@ _WEBHOOK = "Webhook"
 """Kind of the keys of the queue of webhooks: no object's, one of a RegisteredModel's receivers."""
 
 _OUR_KINDS = (Experiment, RegisteredModel, ModelDeployment)
-_CHILDREN: tuple[tuple[str, str, str, str, str], ...] = (
-    # group, version, plural, the label that names the owner, the owner's kind
-    ("batch", "v1", "jobs", EXPERIMENT_LABEL, Experiment.kind_name),
-    ("apps", "v1", "deployments", DEPLOYMENT_LABEL, ModelDeployment.kind_name),
-    ("", "v1", "pods", DEPLOYMENT_LABEL, ModelDeployment.kind_name),
-    ("", "v1", "services", DEPLOYMENT_LABEL, ModelDeployment.kind_name),
-    ("networking.k8s.io", "v1", "ingresses", DEPLOYMENT_LABEL, ModelDeployment.kind_name),
+_OF_DEPLOYMENTS = {DEPLOYMENT_LABEL: ModelDeployment.kind_name}
+_CHILDREN: tuple[tuple[str, str, str, Mapping[str, str]], ...] = (
+    # group, version, plural, the labels that name owners, with the owners' kinds
+    (
+        "batch",
+        "v1",
+        "jobs",
+        {EXPERIMENT_LABEL: Experiment.kind_name, REGISTERED_MODEL_LABEL: RegisteredModel.kind_name},
+    ),
+    ("apps", "v1", "deployments", _OF_DEPLOYMENTS),
+    ("", "v1", "pods", _OF_DEPLOYMENTS),
+    ("", "v1", "services", _OF_DEPLOYMENTS),
+    ("networking.k8s.io", "v1", "ingresses", _OF_DEPLOYMENTS),
 )
 
 
@@ -60,10 +73,12 @@ class Wiring:
             kopf.on.event(GROUP, VERSION, kind.plural, registry=registry, id=kind.plural)(
                 self._on_object(kind.kind_name)
             )
-        for group, version, plural, label, kind_name in _CHILDREN:
+        kopf.on.event(GROUP, VERSION, Approval.plural, registry=registry, id=Approval.plural)(self._on_approval)
+        for group, version, plural, owners in _CHILDREN:
             # The API server filters, so that the other pods of a large cluster are never sent here.
-            settings.watching.label_selectors[group, version, plural] = f"{MANAGED_BY}=modelyard,{label}"
-            kopf.on.event(group, version, plural, registry=registry, id=plural)(self._on_child(label, kind_name))
+            label = f",{next(iter(owners))}" if len(owners) == 1 else ""
+            settings.watching.label_selectors[group, version, plural] = f"{MANAGED_BY}=modelyard{label}"
+            kopf.on.event(group, version, plural, registry=registry, id=plural)(self._on_child(owners))
         kopf.on.startup(registry=registry)(self._start)
         kopf.on.cleanup(registry=registry)(self._stop)
         kopf.on.probe(registry=registry, id="seconds-since-event")(self._age)
@@ -100,13 +115,21 @@ class Wiring:
 
         return on_event
 
-    def _on_child(self, label: str, kind: str) -> Any:
+    def _on_child(self, owners: Mapping[str, str]) -> Any:
         async def on_event(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:
             self._last_event = time.monotonic()
-            if label in labels:
-                self._queue.add(Key(kind, namespace or "", labels[label]))
+            for label, kind in owners.items():
+                if label in labels:
+                    self._queue.add(Key(kind, namespace or "", labels[label]))
 
         return on_event
+
+    async def _on_approval(self, event: kopf.RawEvent, namespace: str | None, **_: Any) -> None:
+        """Wake the model that somebody has approved a version of, or no longer does."""
+        self._last_event = time.monotonic()
+        model = event["object"].get("spec", {}).get("model")
+        if model:
+            self._queue.add(Key(RegisteredModel.kind_name, namespace or "", RegisteredModel.object_name_of(model)))
 
     def _follow(self, key: Key, body: Mapping[str, Any] | None) -> None:
         """Remember which model a deployment serves, so that the model's events wake it."""

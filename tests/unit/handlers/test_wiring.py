@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import kopf
@@ -79,6 +80,7 @@ async def test_an_object_wakes_itself(plural: str, kind: str) -> None:
     ("plural", "label", "kind"),
     [
         ("jobs", "modelyard.dev/experiment", "Experiment"),
+        ("jobs", "modelyard.dev/model", "RegisteredModel"),
         ("deployments", "modelyard.dev/deployment", "ModelDeployment"),
         ("pods", "modelyard.dev/deployment", "ModelDeployment"),
         ("services", "modelyard.dev/deployment", "ModelDeployment"),
@@ -87,6 +89,12 @@ async def test_an_object_wakes_itself(plural: str, kind: str) -> None:
 )
 async def test_what_was_made_for_an_object_wakes_it(plural: str, label: str, kind: str) -> None:
     assert await woken_by(event(plural, "child", labels={label: "owner"})) == [f"{kind} ml/owner"]
+
+
+@pytest.mark.parametrize("change", ["ADDED", "DELETED"])
+async def test_an_approval_wakes_the_model_that_it_is_about(change: str) -> None:
+    approval = event("approvals", "ann-1", type_=change, spec={"model": "Wine_RF"})
+    assert await woken_by(approval) == [f"RegisteredModel ml/{object_name('Wine_RF')}"]
 
 
 @pytest.mark.parametrize("change", ["MODIFIED", "DELETED"])
@@ -117,6 +125,65 @@ async def test_the_api_server_is_asked_for_our_own_pods_only() -> None:
     settings = kopf.OperatorSettings()
     Wiring({}).register(kopf.OperatorRegistry(), settings)
     assert set(settings.watching.label_selectors.values()) == {
-        "app.kubernetes.io/managed-by=modelyard,modelyard.dev/experiment",
+        "app.kubernetes.io/managed-by=modelyard",
         "app.kubernetes.io/managed-by=modelyard,modelyard.dev/deployment",
     }
+
+
+def model_event(*, spec: tuple[str, ...] = (), status: tuple[str, ...] = ()) -> dict[str, Any]:
+    wanted, known = ({"webhooks": [{"name": each} for each in names]} for names in (spec, status))
+    return event("registeredmodels", "churn", spec=wanted, status=known)
+
+
+async def delivered(*events: dict[str, Any], deliver: Any) -> None:
+    """Send events through the registered handlers and wait until both queues are empty."""
+    wiring = Wiring({kind: Woken().of(kind) for kind in KINDS}, deliver)
+    registry = kopf.OperatorRegistry()
+    wiring.register(registry, kopf.OperatorSettings())
+    handlers: dict[str, Any] = {handler.id: handler.fn for handler in registry._watching.get_all_handlers()}
+    await wiring._start()
+    try:
+        for each in events:
+            metadata = each["object"]["metadata"]
+            await handlers[each["plural"]](
+                event=each, namespace=metadata["namespace"], name=metadata["name"], labels={}
+            )
+        async with asyncio.timeout(10):
+            while not (wiring._queue.idle and wiring._outgoing.idle):
+                await asyncio.sleep(0.005)
+    finally:
+        await wiring._stop()
+
+
+async def test_a_model_wakes_each_of_its_webhooks_and_those_that_its_status_still_has() -> None:
+    woken = Woken()
+    await delivered(model_event(spec=("ci", "chat"), status=("ci", "old")), deliver=woken.of("Webhook"))
+    assert sorted(woken.calls) == ["Webhook ml/churn/chat", "Webhook ml/churn/ci", "Webhook ml/churn/old"]
+
+
+async def test_receivers_that_do_not_answer_hold_up_no_model() -> None:
+    """More webhooks hang than there are threads for reconciles and for webhooks together."""
+    ended = threading.Event()
+    woken = Woken()
+
+    def hang(namespace: str, name: str) -> Outcome:
+        ended.wait(30)
+        return Outcome()
+
+    wiring = Wiring({kind: woken.of(kind) for kind in KINDS}, hang)
+    registry = kopf.OperatorRegistry()
+    wiring.register(registry, kopf.OperatorSettings())
+    handlers: dict[str, Any] = {handler.id: handler.fn for handler in registry._watching.get_all_handlers()}
+    await wiring._start()
+    try:
+        slow = model_event(spec=tuple(f"hook-{number}" for number in range(40)))
+        await handlers["registeredmodels"](event=slow, namespace="ml", name="churn", labels={})
+        await asyncio.sleep(0)
+        await handlers["experiments"](event=event("experiments", "x"), namespace="ml", name="x", labels={})
+        async with asyncio.timeout(5):
+            while not wiring._queue.idle:
+                await asyncio.sleep(0.005)
+        assert sorted(woken.calls) == ["Experiment ml/x", "RegisteredModel ml/churn"]
+    finally:
+        ended.set()
+        await wiring._stop()
