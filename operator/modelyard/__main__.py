@@ -68,7 +68,7 @@ def reconcilers(settings: Settings, connections: Connections) -> dict[str, Recon
             store,
             now,
             registry=registry,
-            judge=Gates(client, store, tracking, registry.ledger, settings, now),
+            judge=Gates(client, store, tracking, registry.ledger, settings=settings, clock=now),
             revision=lambda model, manager: git_revision(client, model.metadata, manager, settings),
             followers=(
                 DeclaredVersions(registry),
@@ -114,8 +114,12 @@ def main() -> int:
     webhooks = WebhookReconciler(connections.client, connections.registry, Sender(settings.webhook_hosts), now)
     Wiring(reconcilers(settings, connections), webhooks).register(registry, running)
     if settings.records_token:
-        api = RecordsApi(connections.store, settings.records_token, namespaces=settings.watch_namespaces)
-        api.register(registry)
+        RecordsApi(
+            connections.store,
+            settings.artifacts_destination,
+            settings.records_token,
+            namespaces=settings.watch_namespaces,
+        ).register(registry)
     kopf.run(
         registry=registry,
         settings=running,

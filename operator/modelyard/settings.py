@@ -134,6 +134,11 @@ class Settings(StoreSettings):
         )
 
 
+def git_managers(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the field managers that work for a Git repository (MODELYARD_GIT_MANAGERS)."""
+    return _split(environment.get("MODELYARD_GIT_MANAGERS", _GIT_MANAGERS))
+
+
 def _store_fields(environment: Mapping[str, str]) -> dict[str, Any]:
     store = _required(environment, "MODELYARD_ARTIFACT_STORE")
     if not store.startswith("s3://") or not store.removeprefix("s3://").strip("/"):
@@ -142,7 +147,7 @@ def _store_fields(environment: Mapping[str, str]) -> dict[str, Any]:
         "artifact_store": store,
         "s3_endpoint": environment.get("MODELYARD_S3_ENDPOINT") or None,
         "s3_region": environment.get("AWS_DEFAULT_REGION") or "us-east-1",
-        "git_managers": _split(environment.get("MODELYARD_GIT_MANAGERS", _GIT_MANAGERS)),
+        "git_managers": git_managers(environment),
         "argocd_namespace": environment.get("MODELYARD_ARGOCD_NAMESPACE", "argocd") or None,
     }
 

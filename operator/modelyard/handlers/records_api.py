@@ -4,6 +4,8 @@
         JSON lines {"key": "00000007.json", "body": "<base64 of the record's bytes>"}, in order; none after the last
     GET /v1/namespaces/{namespace}/registeredmodels/{name}/evidence/{evidence}
         the log of a validation Job
+    GET /v1/store
+        {"artifacts": "s3://…"}: the directory below which the installation keeps models' files
 
 The records' own bytes are given, so that who asks checks the chain of hashes and need not believe the operator. The API
 server decides who may use the proxy; a token, which those who may have in a Secret, keeps the pods of the cluster out.
@@ -52,9 +54,17 @@ class RecordsApi:
     """Serves the records of the models in `namespaces` (of all, if empty) to those who have the token."""
 
     def __init__(
-        self, store: ArtifactStore, token: str, *, namespaces: Sequence[str] = (), port: int = RECORDS_PORT
+        self,
+        store: ArtifactStore,
+        artifacts: str,
+        token: str,
+        *,
+        namespaces: Sequence[str] = (),
+        port: int = RECORDS_PORT,
     ) -> None:
+        """`artifacts` is the directory of models' files."""
         self._store = store
+        self._artifacts = artifacts
         self._token = token
         self._namespaces = frozenset(namespaces)
         self._port = port
@@ -74,6 +84,7 @@ class RecordsApi:
         model = "/v1/namespaces/{namespace}/registeredmodels/{name}"
         app.router.add_get(f"{model}/records", self._records)
         app.router.add_get(f"{model}/evidence/{{evidence}}", self._evidence)
+        app.router.add_get("/v1/store", self._place)
         self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=15)
         await self._runner.setup()
         await web.TCPSite(self._runner, port=self._port).start()
@@ -117,6 +128,9 @@ class RecordsApi:
             if size > PAGE_BYTES:
                 break
         return web.Response(text="".join(lines), content_type="application/jsonl")
+
+    async def _place(self, _: web.Request) -> web.StreamResponse:
+        return web.json_response({"artifacts": self._artifacts})
 
     async def _evidence(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["evidence"]

@@ -1,0 +1,161 @@
+"""What a person reads, or a program: tables on a terminal, plain ones in a pipe, JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_UNBOUNDED = 10_000
+"""Columns of what is no terminal: nothing is wrapped there."""
+
+Cell = str | Text
+
+
+class Format(StrEnum):
+    """`-o`."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column; one that is `wide` is shown with `-o wide` only, one that `folds` gives way to the others."""
+
+    title: str
+    wide: bool = False
+    folds: bool = False
+
+
+GOOD, BAD, QUIET = "green", "bold red", "dim"
+
+STYLES = {
+    "Production": GOOD,
+    "Staging": "yellow",
+    "Archived": QUIET,
+    "None": QUIET,
+    "Passed": GOOD,
+    "Failed": BAD,
+    "Refused": BAD,
+    "Running": "cyan",
+    "Waiting": "yellow",
+    "Unknown": "yellow",
+}
+
+
+def styled(word: str) -> Text:
+    """Return a stage or a verdict in its colour."""
+    return Text(word, STYLES.get(word, ""))
+
+
+class Output:
+    """Writes what a command found to `out`, and what it has to say besides to `err`."""
+
+    def __init__(self, form: Format, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self.format = form
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
+
+    @property
+    def is_json(self) -> bool:
+        """Whether a program reads it."""
+        return self.format == Format.JSON
+
+    def json(self, value: Any) -> None:
+        """Write a JSON value."""
+        self._out.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
+        """Write a table; every row has a cell for every column, wide or not."""
+        shown = [index for index, column in enumerate(columns) if self.format == Format.WIDE or not column.wide]
+        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+        for index in shown:
+            column = columns[index]
+            table.add_column(column.title, no_wrap=not column.folds, overflow="fold")
+        for row in rows:
+            table.add_row(*(_text(row[index]) for index in shown))
+        self._print(self._out, table)
+
+    def say(self, *parts: Cell) -> None:
+        """Write a line."""
+        self._print(self._out, Text.assemble(*(_text(part) for part in parts)))
+
+    def note(self, message: str) -> None:
+        """Say something that is no part of the answer."""
+        self._print(self._err, Text(message, QUIET))
+
+    def error(self, message: str) -> None:
+        """Say what went wrong."""
+        self._print(self._err, Text.assemble(("error: ", BAD), message))
+
+    @contextmanager
+    def waiting(self, message: str) -> Iterator[Progress]:
+        """Show that something is waited for, until the block ends: a spinner, or a line for every change."""
+        progress = Progress(self, self._err)
+        progress.show(message)
+        try:
+            yield progress
+        finally:
+            progress.end()
+
+    def _print(self, stream: TextIO, what: Text | Table) -> None:
+        terminal = stream.isatty()
+        rendered = io.StringIO()
+        width = Console(file=stream).width if terminal else _UNBOUNDED
+        Console(file=rendered, force_terminal=terminal, width=width, highlight=False, markup=False, emoji=False).print(
+            what, soft_wrap=isinstance(what, Text)
+        )
+        lines = rendered.getvalue().splitlines()
+        stream.write("".join(f"{line.rstrip()}\n" for line in lines))
+        stream.flush()
+
+
+class Progress:
+    """What is waited for now."""
+
+    def __init__(self, output: Output, stream: TextIO) -> None:
+        self._output = output
+        self._said = ""
+        self._status = Console(file=stream, highlight=False).status("") if stream.isatty() else None
+        if self._status:
+            self._status.start()
+
+    def show(self, message: str) -> None:
+        """Show this from now on."""
+        if message == self._said:
+            return
+        self._said = message
+        if self._status:
+            self._status.update(Text(message))
+        else:
+            self._output.note(message)
+
+    def end(self) -> None:
+        """Show nothing any more."""
+        if self._status:
+            self._status.stop()
+
+
+def _text(cell: Cell) -> Text:
+    return cell if isinstance(cell, Text) else Text(cell)
+
+
+def short_time(at: str) -> str:
+    """Return an RFC 3339 time to the second, as people read it; always UTC."""
+    return at[:19].replace("T", " ") + "Z" if len(at) >= 19 else at
+
+
+def short_digest(digest: str) -> str:
+    """Return the first twelve hexadecimal digits of `sha256:<hex>`."""
+    return digest.removeprefix("sha256:")[:12]
