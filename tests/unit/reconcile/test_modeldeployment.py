@@ -13,6 +13,7 @@ from modelyard.cluster.client import Client, Invalid
 from modelyard.cluster.resources import DEPLOYMENTS, INGRESSES, SECRETS, SERVICES, of_kind
 from modelyard.desired.serving import READER_SECRET
 from modelyard.reconcile.modeldeployment import ModelDeploymentReconciler
+from modelyard.records.state import ModelState, VersionState
 from modelyard.settings import Settings
 from tests.fakes.cluster import FakeClient
 
@@ -51,6 +52,7 @@ class World:
         self.set_model({"latestVersion": 2, "versions": versions, "stages": {}})
         spec = {"model": {"name": "churn", "stage": "Production"}, "rest": {"replicas": 2, "ingress": {"host": "h"}}}
         self.client.create(of_kind(ModelDeployment), NAMESPACE, self.body("ModelDeployment", NAME, spec), "kubectl")
+        self.state = ModelState()
         self.client.requests.clear()
 
     @staticmethod
@@ -94,7 +96,8 @@ class World:
     def reconcile(self) -> float | None:
         """Reconcile once, in a new process."""
         client: Client = self.client
-        return ModelDeploymentReconciler(client, SETTINGS, lambda: self.now)(NAMESPACE, NAME).requeue_after
+        reconciler = ModelDeploymentReconciler(client, SETTINGS, lambda: self.now, lambda _: self.state)
+        return reconciler(NAMESPACE, NAME).requeue_after
 
     @property
     def deployed(self) -> list[int]:
@@ -297,3 +300,16 @@ def test_an_object_that_is_gone_is_no_error(world: World) -> None:
     world.client.requests.clear()
     assert world.reconcile() is None
     assert world.client.writes == []
+
+
+def test_a_version_that_the_status_does_not_show_is_served_by_its_number(world: World) -> None:
+    old = VersionState.model_validate(world.version(1))
+    world.state = ModelState(versions={1: old}, latest_version=60)
+    world.set_model({"latestVersion": 60, "versions": [world.version(60)]})
+    patch = {"spec": {"model": {"name": "churn", "version": 1, "stage": None}}}
+    world.client.merge_patch(of_kind(ModelDeployment), NAMESPACE, NAME, patch, "kubectl")
+    world.reconcile()
+    assert world.deployed == [1]
+    world.make_ready(1)
+    world.reconcile()
+    assert world.selected == 1

@@ -170,7 +170,9 @@ def test_numbers_go_on_after_an_object_is_created_again(promoted: World) -> None
 def test_a_record_that_a_crash_left_out_is_taken_in_by_and_by(promoted: World) -> None:
     promoted.crash_at = 2
     with pytest.raises(Crash):
-        promoted.register(source="three")
+        promoted.new_registry().register_version(
+            NAMESPACE, "churn", Candidate("three", promoted.bucket.put_model("three"), "mlflow")
+        )
     promoted.reconcile()
     assert promoted.status().latest_version == 2
     promoted.clock.forward(TAKE_IN_SECONDS)

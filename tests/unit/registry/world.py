@@ -9,12 +9,14 @@ from modelyard.api.model_status import RegisteredModelStatus
 from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.artifacts.store import ArtifactStore
 from modelyard.reconcile.base import Outcome
+from modelyard.reconcile.declared import DeclaredVersions
 from modelyard.reconcile.registeredmodel import RegisteredModelReconciler
+from modelyard.reconcile.retention import RetentionFollower
 from modelyard.records.state import ModelState
 from modelyard.registry.lifecycle import Lifecycle
 from modelyard.registry.objects import REGISTERED_MODELS
 from modelyard.registry.registry import Candidate, Registry
-from tests.fakes.artifacts import Bucket
+from tests.fakes.artifacts import SETTINGS, Bucket
 from tests.fakes.cluster import FakeClient
 
 NAMESPACE = "ml"
@@ -46,13 +48,29 @@ class World:
         self.client = FakeClient(self._on_request, self.clock)
         self.store: ArtifactStore = bucket.store(self._on_write)
         self.registry = Registry(self.client, self.store, self.clock)
+        self.follows = False
         self.reconciler = self.new_reconciler()
         self.crash_at: int | None = None
         self.on_put: Callable[[str], None] | None = None
 
     def new_reconciler(self) -> RegisteredModelReconciler:
         """The operator, just started."""
-        return RegisteredModelReconciler(self.client, self.store, self.clock)
+        followers = (
+            DeclaredVersions(self.registry),
+            RetentionFollower(self.client, self.store, self.registry, SETTINGS.artifacts_destination, self.clock),
+        )
+        return RegisteredModelReconciler(
+            self.client,
+            self.store,
+            self.clock,
+            registry=self.registry,
+            followers=followers if self.follows else (),
+        )
+
+    def with_followers(self) -> None:
+        """From now on the operator follows declared versions and retention, too."""
+        self.follows = True
+        self.restart()
 
     def new_registry(self) -> Registry:
         """The registry of another process."""
