@@ -21,6 +21,11 @@ The names of the Secrets: the user's where one is named, else the chart's own, e
 {{- end }}
 {{- end }}
 
+{{- /* The Secret with the token of those who may read records; `kubectl modelyard` knows it by the Service's name. */}}
+{{- define "modelyard.recordsSecret" -}}
+{{ include "modelyard.fullname" . }}-operator-records
+{{- end }}
+
 {{- define "modelyard.postgresqlSecret" -}}
 {{- default (printf "%s-postgresql" (include "modelyard.fullname" .)) .Values.postgresql.existingSecret }}
 {{- end }}

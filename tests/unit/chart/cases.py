@@ -45,7 +45,7 @@ CASES: dict[str, Case] = {
             "postgresql": {"existingSecret": "pg"},
             "artifactStore": {"existingSecret": "writer", "readerSecret": "reader"},
         },
-        frozenset({"root", "pg", "writer", "reader"}),
+        frozenset({"root", "pg", "writer", "reader", "modelyard-operator-records"}),
     ),
     "some namespaces": Case({"operator": {"watchNamespaces": ["team-a", "team-b"]}, "modelNamespace": "team-a"}),
     "nothing of the cluster": Case(

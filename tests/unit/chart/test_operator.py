@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard.api.names import GROUP, editor_annotation
+from modelyard.api.names import GROUP, RECORDS_PORT, editor_annotation
 from modelyard.api.stages import STAGE_KEYS
 from modelyard.cluster.resources import BY_KIND
 from modelyard.desired.serving import READER_SECRET
@@ -43,6 +43,16 @@ class TestSettings:
             CASES[name].values.get("operator", {}).get("watchNamespaces", ()),
         )
         assert "argocd-controller" in settings.git_managers
+
+    def test_of_the_records_are_what_the_command_line_looks_for(self, defaults: list[Json]) -> None:
+        operator = container(defaults, "Deployment", "modelyard-operator", "operator")
+        service = find(defaults, "Service", "modelyard-operator")
+        (port,) = service["spec"]["ports"]
+        assert {"name": port["targetPort"], "containerPort": RECORDS_PORT} in operator["ports"]
+        assert environment(operator)["MODELYARD_RECORDS_TOKEN"] == "modelyard-operator-records/token"
+        assert set(find(defaults, "Secret", "modelyard-operator-records")["stringData"]) == {"token"}
+        labels = service["metadata"]["labels"]
+        assert {labels["app.kubernetes.io/part-of"], labels["app.kubernetes.io/component"]} == {"modelyard", "operator"}
 
     def test_of_the_registry_store_are_complete(self) -> None:
         objects = template({"tracking": {"transitionTimeoutSeconds": 12}, "gitManagers": ["flux", "helm"]})
@@ -176,6 +186,16 @@ def secret_rules(objects: list[Json]) -> list[tuple[list[str] | None, list[str]]
 
 
 class TestUsers:
+    def test_auditors_read_the_records_and_nothing_else(self, defaults: list[Json]) -> None:
+        role = find(defaults, "Role", "modelyard-auditor")
+        assert role["metadata"]["namespace"] == NAMESPACE
+        allowed = [(rule["resources"], rule.get("resourceNames"), rule["verbs"]) for rule in role["rules"]]
+        assert allowed == [
+            (["services"], None, ["list"]),
+            (["services/proxy"], ["modelyard-operator:records"], ["get"]),
+            (["secrets"], ["modelyard-operator-records"], ["get"]),
+        ]
+
     def test_approving_is_part_of_no_role_but_its_own(self, defaults: list[Json]) -> None:
         for role in names(defaults, "ClusterRole") - {"modelyard-approver"}:
             verbs = {verb for _, resource, verb in rules(defaults, "ClusterRole", role) if resource == "approvals"}
