@@ -81,6 +81,7 @@ class Lifecycle:
         """Begin the new log with what the old one folded to before its end, unless that is done."""
         namespace, old = model.metadata.namespace, model.metadata.name
         before = self._registry.ledger(namespace, old).state_at(ended.sequence - 1)
+        before = before.model_copy(update={"created_at": before.created_at or model.metadata.creation_timestamp})
         continued = ModelContinued(
             by=by,
             at=precise_timestamp(self._clock()),
