@@ -10,6 +10,9 @@ from pydantic import ValidationError
 
 from modelyard.api.approval import Approval
 from modelyard.api.gates import Gate, GateVerdict
+from modelyard.api.model_status import CandidateStatus, Verdict
+from modelyard.api.names import FIELD_MANAGER
+from modelyard.api.reasons import Reason
 from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.artifacts.signing import verify
 from modelyard.artifacts.store import ArtifactError, ArtifactStore
@@ -31,9 +34,12 @@ from modelyard.decide.gates import (
     judge,
     remembered,
 )
+from modelyard.decide.registeredmodel import Fault, precise_timestamp
 from modelyard.decide.signatures import SignatureState, SignatureVerdict
 from modelyard.reconcile.base import Clock
 from modelyard.reconcile.gate_jobs import Entering, GateJobs
+from modelyard.reconcile.registeredmodel import Judged
+from modelyard.records.events import PromotionRefused, StageGates
 from modelyard.records.state import ModelState, VersionState
 from modelyard.registry.ledger import Ledger
 from modelyard.registry.objects import RegistryError
@@ -43,14 +49,12 @@ from modelyard.tracking.client import TrackingError, TrackingUnreachable
 Json = dict[str, Any]
 
 
-class Judge(Protocol):
-    """What the reconciler of RegisteredModels needs of the gates."""
-
-    def judge(self, model: RegisteredModel, state: ModelState, version: VersionState, stage: str) -> Judgement:
-        """Judge whether `version`, whose files are sound, may enter `stage` (a key of `spec.stages`).
-
-        Raises nothing for what cannot be reached: that is the verdict Unknown, and is to be asked again.
-        """
+_REASONS = {
+    Verdict.RUNNING: Reason.GATES_RUNNING,
+    Verdict.UNKNOWN: Reason.GATES_RUNNING,
+    Verdict.WAITING: Reason.AWAITING_APPROVAL,
+    Verdict.REFUSED: Reason.GATES_NOT_PASSED,
+}
 
 
 class Tracking(Protocol):
@@ -79,10 +83,32 @@ class Gates:
         self._tracking = tracking
         self._ledger_of = ledger_of
         self._settings = settings
+        self._clock = clock
         self._jobs = GateJobs(client, store, settings, clock)
 
+    def __call__(self, model: RegisteredModel, state: ModelState, stage: str, version: int) -> Judged:
+        """Judge a version of the model by `spec.gates[stage]`, and say it in the reconciler's terms."""
+        judgement = self.judge(model, state, state.versions[version], stage)
+        if judgement.verdict is Verdict.ALLOWED:
+            return Judged(StageGates(stage=stage, version=version, gates=judgement.results))
+        refused = judgement.verdict is Verdict.REFUSED
+        fault = Fault(_REASONS[judgement.verdict], judgement.message, passing=not refused)
+        refusal = None
+        if refused and not judgement.recorded:
+            refusal = PromotionRefused(
+                by=FIELD_MANAGER,
+                stage=stage,
+                version=version,
+                fingerprint=judgement.fingerprint,
+                gates=judgement.results,
+            )
+        return Judged(fault, self._candidate(model, stage, version, judgement), refusal)
+
     def judge(self, model: RegisteredModel, state: ModelState, version: VersionState, stage: str) -> Judgement:
-        """See `Judge`."""
+        """Judge whether `version`, whose files are sound, may enter `stage` (a key of `spec.stages`).
+
+        Nothing is raised for what cannot be reached: that is the verdict Unknown, and is to be asked again.
+        """
         found = remembered(model, state, version, stage)
         if found is not None:
             return found
@@ -98,6 +124,17 @@ class Gates:
             signatures=self._signatures(model, version, gates),
         )
         return judge(gates, evidence, fingerprint(model, version, stage))
+
+    def _candidate(self, model: RegisteredModel, stage: str, version: int, judgement: Judgement) -> CandidateStatus:
+        before = next((each for each in model.status.candidates if each.stage == stage), None)
+        unchanged = before is not None and (before.version, before.verdict) == (version, judgement.verdict)
+        return CandidateStatus(
+            stage=stage,
+            version=version,
+            verdict=judgement.verdict,
+            since=before.since if before and unchanged else precise_timestamp(self._clock()),
+            gates=judgement.results,
+        )
 
     def _held(self, gates: Iterable[Gate], state: ModelState) -> dict[str, Held]:
         compared = {gate.compared_to for gate in gates if gate.compared_to}
