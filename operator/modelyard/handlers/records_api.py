@@ -60,13 +60,15 @@ class RecordsApi:
         token: str,
         *,
         namespaces: Sequence[str] = (),
+        host: str | None = None,
         port: int = RECORDS_PORT,
     ) -> None:
-        """`artifacts` is the directory of models' files."""
+        """`artifacts` is the directory of models' files; `host` None stands for all addresses, of both families."""
         self._store = store
         self._artifacts = artifacts
         self._token = token
         self._namespaces = frozenset(namespaces)
+        self._host = host
         self._port = port
         # The store's client blocks, and reconciles must not wait for an auditor.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="records")
@@ -87,7 +89,7 @@ class RecordsApi:
         app.router.add_get("/v1/store", self._place)
         self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=15)
         await self._runner.setup()
-        await web.TCPSite(self._runner, port=self._port).start()
+        await web.TCPSite(self._runner, self._host, self._port).start()
 
     async def stop(self, **_: Any) -> None:
         """Listen no more."""

@@ -33,7 +33,9 @@ def world() -> Iterator[World]:
 
 @pytest.fixture
 async def http(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    api = RecordsApi(world.store, "s3://models/team/artifacts", TOKEN, namespaces=("ml", "other"), port=0)
+    api = RecordsApi(
+        world.store, "s3://models/team/artifacts", TOKEN, namespaces=("ml", "other"), host="127.0.0.1", port=0
+    )
     await api.start()
     headers = {RECORDS_TOKEN_HEADER: TOKEN}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", headers=headers) as client:
