@@ -132,7 +132,7 @@ def test_a_crash_while_promoting(own_cluster: Cluster, name: str, write: int) ->
     own_cluster.new_reconciler()(NAMESPACE, name)
     status = own_cluster.model(name).status
     assert {key: stage.version for key, stage in status.stages.items()} == {"production": 2, "staging": 1}
-    assert status.transitions_recorded == 2
+    assert status.records.sequence == 4
     assert [(t.version, t.from_, t.to) for t in status.transitions] == [
         (1, "Production", "Staging"),
         (2, "None", "Production"),
@@ -152,18 +152,27 @@ def test_a_converged_model_is_not_written(own_cluster: Cluster, name: str) -> No
 def test_a_model_that_is_applied_again_gets_everything_back(own_cluster: Cluster, name: str) -> None:
     for number in (1, 2):
         register(own_cluster.registry, name, own_cluster.put_model(f"again-{number}"))
-    own_cluster.registry.edit_version(NAMESPACE, name, 1, lambda m: m.model_copy(update={"tags": {"a": "b"}}))
+    own_cluster.registry.edit_version(NAMESPACE, name, 1, "mlflow", lambda m: replace(m, tags={"a": "b"}))
     spec = {"stages": {"production": 2}}
     own_cluster.apply(name, spec, "argocd-controller")
-    reconcile = own_cluster.new_reconciler()
-    reconcile(NAMESPACE, name)
-    before = own_cluster.model(name).status
+    # What never was in Git's manifest: the MLflow client's tag, description, alias and the other stage.
+    own_cluster.patch(
+        name, {"aliases": {"champion": 1}, "tags": {"t": "x"}, "description": "d", "stages": {"staging": 1}}
+    )
+    own_cluster.new_reconciler()(NAMESPACE, name)
+    before, (_, state) = own_cluster.model(name), own_cluster.registry.read(NAMESPACE, name)
     own_cluster.kubectl("delete", "registeredmodel", name)
     own_cluster.apply(name, spec, "argocd-controller")
-    reconcile(NAMESPACE, name)
-    after = own_cluster.model(name).status
-    assert (after.versions, after.stages, after.transitions) == (before.versions, before.stages, before.transitions)
-    assert after.transitions[0].by == "argocd-controller"
+    own_cluster.new_reconciler()(NAMESPACE, name)
+    after = own_cluster.model(name)
+    assert (after.status.versions, after.status.stages, after.status.transitions) == (
+        before.status.versions,
+        before.status.stages,
+        before.status.transitions,
+    )
+    assert (after.aliases, after.tags, after.description) == ({"champion": 1}, {"t": "x"}, "d")
+    assert Registry(own_cluster.client, own_cluster.store, now).read(NAMESPACE, name)[1] == state
+    assert after.spec.aliases == {}, "the operator writes no spec"
 
 
 def test_kubectl_shows_stages_and_reasons(own_cluster: Cluster, operator: Operator, name: str) -> None:

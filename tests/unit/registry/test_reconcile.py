@@ -6,6 +6,7 @@ import pytest
 
 from modelyard.api.names import REPLACED_BECOMES_ANNOTATION, object_name
 from modelyard.artifacts.store import ArtifactStoreUnreachable
+from modelyard.cluster.client import ApiError
 from modelyard.reconcile.registeredmodel import RETRY_SECONDS, TAKE_IN_SECONDS, VERIFY_SECONDS
 from modelyard.registry.ledger import RecordsAltered
 from modelyard.registry.objects import REGISTERED_MODELS
@@ -98,6 +99,23 @@ def test_a_crash_at_any_write_of_a_transition_loses_and_doubles_nothing(promoted
     writes = len(promoted.client.writes)
     promoted.reconcile()
     assert len(promoted.client.writes) == writes
+
+
+@pytest.mark.parametrize("write", [1, 2])
+def test_an_outage_at_any_write_of_a_transition_loses_and_doubles_nothing(promoted: World, write: int) -> None:
+    def no_answer(what: str) -> Exception:
+        return ArtifactStoreUnreachable(what) if what.startswith("registry/") else ApiError(0, "Unreachable", what)
+
+    promoted.edit({"stages": {"production": 2, "staging": 1}})
+    promoted.crash_as, promoted.crash_at = no_answer, write
+    if write == 1:
+        assert promoted.reconcile().requeue_after == RETRY_SECONDS
+    else:
+        with pytest.raises(ApiError):
+            promoted.reconcile()
+    promoted.reconcile()
+    assert promoted.stages() == {"production": 2, "staging": 1}
+    assert promoted.log("StagesChanged") == [3, 4]
 
 
 def test_a_transition_that_somebody_else_recorded_is_taken_in(promoted: World) -> None:

@@ -7,8 +7,16 @@ import pytest
 
 from modelyard.api.names import object_name
 from modelyard.api.registeredmodel import Stage
-from modelyard.artifacts.store import ArtifactMissing
-from modelyard.registry.objects import ModelNotFound, NameTaken, NumberTaken, RegistryError, VersionNotFound
+from modelyard.artifacts.store import ArtifactMissing, ArtifactStoreUnreachable
+from modelyard.cluster.client import ApiError
+from modelyard.registry.objects import (
+    ModelNotFound,
+    NameTaken,
+    NotInStatus,
+    NumberTaken,
+    RegistryError,
+    VersionNotFound,
+)
 from modelyard.registry.registry import Candidate, VersionMetadata
 from tests.unit.registry.world import NAMESPACE, Crash, World
 
@@ -314,3 +322,34 @@ def test_a_snapshot_that_does_not_fit_its_record_is_passed_over(world: World, mo
     snapshot = f"{RECORDS}/snapshot.json"
     world.store.put(snapshot, world.store.get(snapshot).data.replace(b'"digest":"sha256:', b'"digest":"sha256:f'))
     assert world.new_registry().read(NAMESPACE, "churn")[1] == before
+
+
+def no_answer(what: str) -> Exception:
+    """The API server or the store went away before it answered."""
+    return ArtifactStoreUnreachable(what) if what.startswith("registry/") else ApiError(0, "Unreachable", what)
+
+
+@pytest.mark.parametrize("write", [1, 2])
+def test_an_outage_at_any_write_of_a_registration_loses_and_doubles_nothing(world: World, write: int) -> None:
+    world.create()
+    world.register(source="one")
+    world.crash_as, world.crash_at = no_answer, write
+    with pytest.raises(NotInStatus):
+        world.register(source="two")
+    world.reconcile()
+    committed = write > 1
+    assert [version.version for version in world.status().versions] == ([1, 2] if committed else [1])
+    assert world.register(source="three") == (3 if committed else 2)
+
+
+def test_a_write_whose_answer_was_lost_is_known_as_ones_own(world: World) -> None:
+    world.create()
+    put = world.store.put_if_absent
+
+    def lost(key: str, data: bytes) -> None:
+        put(key, data)
+        put(key, data)
+
+    world.store.put_if_absent = lost  # type: ignore[method-assign]
+    assert [world.register(), world.register()] == [1, 2]
+    assert world.log("VersionRegistered") == [1, 2]

@@ -29,6 +29,11 @@ def retain(world: World, **retention: object) -> None:
         world.reconcile()
 
 
+def reconcile_thrice(world: World) -> None:
+    for _ in range(3):
+        world.reconcile()
+
+
 def kept(world: World) -> list[int]:
     return [number for number in range(1, 7) if world.store.listing(f"s3://models/team/artifacts/m{number}")]
 
@@ -115,8 +120,7 @@ def test_a_crash_at_any_write_is_finished(archived: World, write: int) -> None:
     archived.edit({"retention": {"archived": 1}})
     archived.crash_at = write
     with pytest.raises(Crash):
-        for _ in range(3):
-            archived.reconcile()
+        reconcile_thrice(archived)
     archived.restart()
     for _ in range(3):
         archived.reconcile()

@@ -51,6 +51,7 @@ class World:
         self.follows = False
         self.reconciler = self.new_reconciler()
         self.crash_at: int | None = None
+        self.crash_as: Callable[[str], Exception] = Crash
         self.on_put: Callable[[str], None] | None = None
 
     def new_reconciler(self) -> RegisteredModelReconciler:
@@ -138,4 +139,4 @@ class World:
         self.crash_at -= 1
         if self.crash_at == 0:
             self.crash_at = None
-            raise Crash(what)
+            raise self.crash_as(what)
