@@ -50,6 +50,10 @@ crds: ## Generate the CRDs and the reference from the API's types
 	$(UV) run python -m modelyard.api.crd crds charts/modelyard/files/crds
 	$(UV) run python -m modelyard.api.reference docs/reference.md
 
+.PHONY: released-crds
+released-crds: ## Keep the CRDs as those of the release that is being made: later ones are compared with them
+	cp crds/*.yaml crds/released/
+
 .PHONY: lint
 lint: bootstrap ## Check style, types, layers and that generated files are current
 	$(UV) run ruff check .
@@ -58,6 +62,7 @@ lint: bootstrap ## Check style, types, layers and that generated files are curre
 	$(UV) run lint-imports
 	$(UV) run python -m modelyard.api.crd --check crds charts/modelyard/files/crds
 	$(UV) run python -m modelyard.api.reference --check docs/reference.md
+	$(UV) run python -m modelyard.api.compatibility crds/released crds
 
 .PHONY: test-unit
 test-unit: bootstrap cluster-build ## Run the tests that need no cluster
