@@ -13,7 +13,7 @@ from pathlib import Path
 
 import boto3
 
-KINDS = {"experiments", "registeredmodels", "modeldeployments"}
+KINDS = {"experiments", "registeredmodels", "modeldeployments", "approvals"}
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 API = "/api/2.0/mlflow"
 
@@ -69,7 +69,7 @@ def store_is_readable() -> None:
 
 def main() -> int:
     """Run every check, say how each went, and return the exit code."""
-    checks: dict[str, Callable[[], None]] = {"the API server serves the three kinds": kinds_are_served}
+    checks: dict[str, Callable[[], None]] = {"the API server serves the kinds": kinds_are_served}
     hosts = os.environ.get("TRACKING_HOSTS", "").split()
     for host in hosts:
         checks[f"the tracking server answers as {host}"] = server_answers(host)
