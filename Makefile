@@ -87,3 +87,7 @@ demo: bootstrap cluster-up images ## Show the main job, from nothing to a versio
 .PHONY: bench
 bench: bootstrap cluster-up images ## Measure a promotion beside a bare kubectl set image
 	$(USE_CLUSTER) $(UV) run python -m tests.bench.promotion
+
+.PHONY: bench-registry
+bench-registry: bootstrap cluster-build ## Measure a registry of thousands of versions beside MLflow's own
+	$(UV) run python -m tests.bench.registry

@@ -14,7 +14,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,7 +94,13 @@ class Minio:
 @pytest.fixture(scope="session")
 def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Minio]:
     """A MinIO, with the install-time job done."""
-    directory = tmp_path_factory.mktemp("minio")
+    with run_minio(tmp_path_factory.mktemp("minio")) as made:
+        yield made
+
+
+@contextmanager
+def run_minio(directory: Path) -> Iterator[Minio]:
+    """Run a MinIO, its data and log in `directory`, with the install-time job done."""
     port = free_port()
     made = Minio(
         StoreSettings(
@@ -220,12 +226,18 @@ def operator(own_cluster: Cluster) -> Iterator[Operator]:
 @pytest.fixture(scope="session")
 def tracking_uri(own_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The stock MLflow server with our store, started as the chart starts it."""
-    directory = tmp_path_factory.mktemp("tracking")
-    settings, port = own_cluster.minio.settings, free_port()
+    with run_tracking(own_cluster, tmp_path_factory.mktemp("tracking"), f"modelyard://{NAMESPACE}") as uri:
+        yield uri
+
+
+@contextmanager
+def run_tracking(cluster: Cluster, directory: Path, registry_uri: str | None) -> Iterator[str]:
+    """Run the stock MLflow server as the chart does, its database in `directory`; without a URI its own registry."""
+    settings, port = cluster.minio.settings, free_port()
     environment = {
-        **own_cluster.minio.writer.environment,
+        **cluster.minio.writer.environment,
         "AWS_DEFAULT_REGION": settings.s3_region,
-        "KUBECONFIG": str(own_cluster.kubeconfig),
+        "KUBECONFIG": str(cluster.kubeconfig),
         "MODELYARD_ARTIFACT_STORE": settings.artifact_store,
         "MODELYARD_S3_ENDPOINT": str(settings.s3_endpoint),
         "MODELYARD_GIT_MANAGERS": ",".join(settings.git_managers),
@@ -245,10 +257,9 @@ def tracking_uri(own_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory)
         "--serve-artifacts",
         f"--artifacts-destination={settings.artifacts_destination}",
         "--default-artifact-root=mlflow-artifacts:/",
-        f"--registry-store-uri=modelyard://{NAMESPACE}",
+        *([f"--registry-store-uri={registry_uri}"] if registry_uri else []),
     ]
-    with ExitStack() as stack:
-        server = stack.enter_context(running(command, directory, environment))
+    with running(command, directory, environment) as server:
         server.wait_for(f"http://127.0.0.1:{port}/health")
         yield f"http://127.0.0.1:{port}"
 
