@@ -43,6 +43,12 @@ class ArtifactAccess:
     def __init__(self, client: Any) -> None:
         self._client = client
 
+    def read(self, uri: str) -> bytes:
+        """Return what is at an s3:// URI."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        content: bytes = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return content
+
     @contextmanager
     def changed(self, directory: str, name: str) -> Iterator[None]:
         """Add a byte to a file."""

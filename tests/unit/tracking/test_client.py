@@ -133,6 +133,19 @@ def test_more_parameters_than_a_request_takes_are_logged(client: TrackingClient)
     assert len(found.parameters) == 150
 
 
+def test_the_metrics_of_a_run_are_the_newest_and_may_be_no_numbers(server: str, client: TrackingClient) -> None:
+    run = client.create_run(client.ensure_experiment("metrics", {}), "run", {}, 1)
+    assert client.metrics(run.run_id) == {}
+    for key, value, step in (("f1", 0.7, 1), ("f1", 0.81, 2), ("loss", "NaN", 1)):
+        call(server, "runs/log-metric", run_id=run.run_id, key=key, value=value, timestamp=step, step=step)
+    found = client.metrics(run.run_id)
+    assert found["f1"] == 0.81
+    assert math.isnan(found["loss"])
+    with pytest.raises(TrackingError) as raised:
+        client.metrics("0" * 32)
+    assert raised.value.code == "RESOURCE_DOES_NOT_EXIST"
+
+
 def test_the_models_of_a_run_are_found_with_their_place(server: str, client: TrackingClient) -> None:
     experiment_id = client.ensure_experiment("models", {})
     run = client.create_run(experiment_id, "r", {}, 1)
