@@ -68,6 +68,7 @@ def reconcilers(settings: Settings, connections: Connections) -> dict[str, Recon
             store,
             now,
             registry=registry,
+            editors_known=settings.editor_policy is not None,
             judge=Gates(client, store, tracking, registry.ledger, settings=settings, clock=now),
             revision=lambda model, manager: git_revision(client, model.metadata, manager, settings),
             followers=(

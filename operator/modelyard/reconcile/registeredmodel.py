@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from modelyard.api.model_status import CandidateStatus, RegisteredModelStatus
-from modelyard.api.names import FIELD_MANAGER
-from modelyard.api.registeredmodel import RegisteredModel
+from modelyard.api.names import FIELD_MANAGER, editor_annotation
+from modelyard.api.registeredmodel import STAGE_KEYS, RegisteredModel
 from modelyard.artifacts.store import ArtifactStore, ArtifactStoreUnreachable
 from modelyard.cluster.client import Client, Conflict
 from modelyard.decide.conditions import Verdict, conditions
@@ -112,8 +112,12 @@ class RegisteredModelReconciler:
         judge: Judge | None = None,
         revision: Callable[[RegisteredModel, str], str | None] = lambda *_: None,
         followers: Sequence[Follower] = (),
+        editors_known: bool = False,
     ) -> None:
-        """`revision` returns the Git revision behind a field manager's edit of a model, where that is known."""
+        """`revision` returns the Git revision behind a field manager's edit of a model, where that is known.
+
+        `editors_known` says that admission writes down who changes a stage; without it anybody could.
+        """
         self._client = client
         self._registry = registry or Registry(client, store, clock)
         self._lifecycle = Lifecycle(self._registry, clock)
@@ -122,6 +126,7 @@ class RegisteredModelReconciler:
         self._judge = judge
         self._revision = revision
         self._followers = followers
+        self._editors_known = editors_known
         self._memories: dict[tuple[str, str], _Memory] = {}
 
     def __call__(self, namespace: str, name: str) -> Outcome:
@@ -134,7 +139,7 @@ class RegisteredModelReconciler:
             if body is None or body["metadata"].get("deletionTimestamp"):
                 self._memories.pop((namespace, name), None)
                 return Outcome()
-            model = RegisteredModel.parse(body)
+            model = self._parse(body)
             memory = self._memory(model)
             now = self._clock()
             try:
@@ -156,6 +161,14 @@ class RegisteredModelReconciler:
                 return Outcome(RETRY_SECONDS)
             return Outcome(VERIFY_SECONDS if memory.checks or step.faulty else TAKE_IN_SECONDS)
         raise Conflict(409, "Conflict", f"registeredmodel {namespace}/{name} was written by others {_TRIES} times")
+
+    def _parse(self, body: dict[str, Any]) -> RegisteredModel:
+        model = RegisteredModel.parse(body)
+        if self._editors_known:
+            return model
+        claimed = {editor_annotation(key) for key in STAGE_KEYS}
+        annotations = {key: value for key, value in model.metadata.annotations.items() if key not in claimed}
+        return model.model_copy(update={"metadata": model.metadata.model_copy(update={"annotations": annotations})})
 
     def _memory(self, model: RegisteredModel) -> _Memory:
         key = (model.metadata.namespace, model.metadata.name)

@@ -7,7 +7,12 @@ import pytest
 from modelyard.api.names import REPLACED_BECOMES_ANNOTATION, object_name
 from modelyard.artifacts.store import ArtifactStoreUnreachable
 from modelyard.cluster.client import ApiError
-from modelyard.reconcile.registeredmodel import RETRY_SECONDS, TAKE_IN_SECONDS, VERIFY_SECONDS
+from modelyard.reconcile.registeredmodel import (
+    RETRY_SECONDS,
+    TAKE_IN_SECONDS,
+    VERIFY_SECONDS,
+    RegisteredModelReconciler,
+)
 from modelyard.registry.ledger import RecordsAltered
 from modelyard.registry.objects import REGISTERED_MODELS
 from modelyard.registry.registry import Candidate
@@ -391,6 +396,16 @@ def test_a_crash_at_any_write_of_a_deletion_is_finished_by_the_operator(promoted
     promoted.reconcile()
     assert promoted.status().versions == ()
     assert promoted.register(source="new") == 3, "numbers are never used again"
+
+
+@pytest.mark.parametrize(("known", "user"), [(True, "alice"), (False, None)])
+def test_a_user_is_believed_only_where_admission_writes_it(promoted: World, known: bool, user: str | None) -> None:
+    annotations = {"metadata": {"annotations": {"modelyard.dev/production-by": "alice"}}}
+    promoted.client.merge_patch(REGISTERED_MODELS, NAMESPACE, "churn", annotations, "kubectl")
+    promoted.edit({"stages": {"production": 2}})
+    RegisteredModelReconciler(promoted.client, promoted.store, promoted.clock, editors_known=known)(NAMESPACE, "churn")
+    assert promoted.status().stages["production"].user == user
+    assert promoted.status().transitions[0].user == user
 
 
 def _unreachable(*_: object) -> None:
