@@ -26,7 +26,9 @@ from tests.e2e.api_server import NAMESPACE, ApiServer, Refused
 from tests.e2e.processes import free_port, program, running, wait_until
 
 ARGOCD_NAMESPACE = "argocd"
-HEALTH_SCRIPTS = Path(__file__).resolve().parents[2] / "charts/modelyard/files/argocd" / GROUP
+REPOSITORY = Path(__file__).resolve().parents[2]
+HEALTH_SCRIPTS = REPOSITORY / "charts/modelyard/files/argocd" / GROUP
+APPLICATION = REPOSITORY / "examples/argocd/application.yaml"
 SYNC_SECONDS = 60.0
 _CRDS = ("manifests/crds/application-crd.yaml", "manifests/crds/appproject-crd.yaml")
 # Every comparison is a "reconcile" of Argo CD's: it is to see drift within seconds.
@@ -86,18 +88,11 @@ class Application:
     """The (sync status, health) pairs that were looked at."""
 
     def create(self, namespace: str = NAMESPACE) -> None:
-        """Sync the directory of the application's name from now on, as docs/gitops.md says."""
-        manifest = {
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Application",
-            "metadata": {"name": self.name, "namespace": ARGOCD_NAMESPACE},
-            "spec": {
-                "project": "default",
-                "source": {"repoURL": self.git.url, "targetRevision": "main", "path": self.name},
-                "destination": {"server": "https://kubernetes.default.svc", "namespace": namespace},
-                "syncPolicy": {"automated": {"selfHeal": True}, "syncOptions": ["ServerSideApply=true"]},
-            },
-        }
+        """Sync the directory of the application's name from now on, as the example does."""
+        manifest = yaml.safe_load(APPLICATION.read_text())
+        manifest["metadata"]["name"] = self.name
+        manifest["spec"]["source"] |= {"repoURL": self.git.url, "path": self.name}
+        manifest["spec"]["destination"]["namespace"] = namespace
         self.server.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(manifest))
 
     def delete(self) -> None:
@@ -108,6 +103,12 @@ class Application:
         """Compare now, with what the branch holds now: what a Git host's webhook leads to."""
         annotation = "argocd.argoproj.io/refresh=normal"
         self.server.kubectl("-n", ARGOCD_NAMESPACE, "annotate", "--overwrite", "application", self.name, annotation)
+
+    def sync(self) -> None:
+        """Apply what Git has even where nothing differs: `argocd app sync`."""
+        operation = {"sync": {"syncOptions": ["ServerSideApply=true"]}, "initiatedBy": {"username": "test"}}
+        patch = ("--type=merge", "-p", json.dumps({"operation": operation}))
+        self.server.kubectl("-n", ARGOCD_NAMESPACE, "patch", "application", self.name, *patch)
 
     def status(self) -> dict[str, Any]:
         """Return its status; empty before the first comparison."""

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from modelyard.api.registeredmodel import RegisteredModel, Stage
+from modelyard.decide.managers import owners_of
 from modelyard.reconcile.registeredmodel import RegisteredModelReconciler
 from modelyard.registry.objects import REGISTERED_MODELS
 from tests.e2e.api_server import NAMESPACE, ApiServer
@@ -50,9 +51,9 @@ class Declared:
     name: str
     spec: dict[str, Any] = field(default_factory=dict)
 
-    def commit(self, message: str, **spec: Any) -> str:
-        """Change fields of `spec` in Git, wait until Argo CD has applied that, and return the commit."""
-        self.spec |= spec
+    def commit(self, message: str, *, wait: bool = True, **spec: Any) -> str:
+        """Change fields of `spec` in Git (None removes one), wait until Argo CD has applied it; return the commit."""
+        self.spec = {key: value for key, value in (self.spec | spec).items() if value is not None}
         manifest = {
             "apiVersion": "modelyard.dev/v1alpha1",
             "kind": "RegisteredModel",
@@ -60,7 +61,8 @@ class Declared:
             "spec": self.spec,
         }
         commit = self.application.git.commit({f"{self.application.name}/{self.name}.yaml": manifest}, message)
-        self.application.wait_for_sync(commit)
+        if wait:
+            self.application.wait_for_sync(commit)
         return commit
 
     def revert(self, commit: str) -> str:
@@ -84,6 +86,10 @@ def wait_for_version(cluster: Cluster, model: str, key: str, version: int) -> No
 def holds(model: RegisteredModel, key: str) -> int | None:
     stage = model.status.stages.get(key)
     return stage.version if stage else None
+
+
+def owners_of_production(model: RegisteredModel) -> tuple[str, ...]:
+    return owners_of(model.metadata.managed_fields, ("spec", "stages", "production"))
 
 
 @pytest.fixture(scope="session")
@@ -197,6 +203,33 @@ def test_git_owns_production_and_the_client_keeps_staging(declared: Declared, st
     declared.wait_for("production", 2)
     declared.application.wait_for(*SYNCED_AND_HEALTHY)
     assert holds(declared.model, "staging") == 3
+
+
+def test_a_stage_is_handed_to_git_and_back_without_leaving_it_empty(declared: Declared, stock: MlflowClient) -> None:
+    stock.transition_model_version_stage(declared.name, "1", "Production")
+    declared.commit("Take production over", stages={"production": 2})
+    declared.wait_for("production", 2)
+    with pytest.raises(MlflowException, match=f"is managed by {GIT}"):
+        stock.transition_model_version_stage(declared.name, "1", "Production")
+
+    # Whoever applies the value that is there owns it, too; what Git then lets go of stays.
+    # Nothing differs by that, so that Argo CD does not apply it by itself.
+    declared.cluster.apply(declared.name, {"stages": {"production": 2}}, "handover")
+    declared.commit("Let go of production", wait=False, stages=None)
+    declared.application.sync()
+    wait_until("Git to let go", lambda: GIT not in owners_of_production(declared.model))
+    assert holds(declared.model, "production") == 2
+    stock.transition_model_version_stage(declared.name, "1", "Production")
+    assert holds(declared.model, "production") == 1
+    declared.application.refresh()
+    declared.application.wait_for(*SYNCED_AND_HEALTHY)
+
+
+def test_a_stage_that_git_lets_go_of_is_empty_where_nobody_else_wants_it(declared: Declared) -> None:
+    declared.commit("Promote version 1", stages={"production": 1})
+    declared.wait_for("production", 1)
+    declared.commit("Take it out of Production", stages=None)
+    wait_until("the stage to be empty", lambda: declared.model.status.stages == {})
 
 
 # The same edit, by whom it may be
