@@ -10,7 +10,10 @@ from rich.text import Text
 from modelyard.cli.output import Cell, Column, Format, Output, short_digest, short_time, styled
 
 COLUMNS = (Column("NAME"), Column("WHY", folds=True), Column("MORE", wide=True))
-ROWS: list[list[Cell]] = [["one", "because [b]of[/b] this :smile:", "x"], [styled("Production"), Text("two\nlines"), "y"]]
+ROWS: list[list[Cell]] = [
+    ["one", "because [b]of[/b] this :smile:", "x"],
+    [styled("Production"), Text("two\nlines"), "y"],
+]
 
 
 class Terminal(io.StringIO):
