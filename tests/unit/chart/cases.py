@@ -39,6 +39,7 @@ CASES: dict[str, Case] = {
     ),
     "GitOps": Case(
         {
+            "audit": {"argocdNamespace": "argocd", "flux": True},
             "credentials": {"generate": False},
             "tracking": {"database": "postgresql"},
             "minio": {"existingSecret": "root"},

@@ -6,7 +6,7 @@ import pytest
 
 from modelyard.api.names import GROUP, RECORDS_PORT, editor_annotation
 from modelyard.api.stages import STAGE_KEYS
-from modelyard.cluster.resources import BY_KIND
+from modelyard.cluster.resources import BY_KIND, FLUX_HELM_RELEASES, FLUX_KUSTOMIZATIONS
 from modelyard.desired.serving import READER_SECRET
 from modelyard.settings import RegistrySettings, Settings
 from tests.unit.chart.cases import CASES
@@ -118,6 +118,23 @@ class TestRights:
     def test_nothing_needs_to_be_outside_of_namespaces(self) -> None:
         objects = template(CASES["nothing of the cluster"].values, api_versions=[f"{ADMISSION}/v1/{MUTATING}"])
         assert all("namespace" in body["metadata"] for body in objects)
+
+    def test_reads_what_argo_cd_and_flux_applied_only_where_asked_to(self, defaults: list[Json]) -> None:
+        resources = {resource for _, resource, _ in rules(defaults, "ClusterRole", "modelyard-operator")}
+        assert resources.isdisjoint({"applications", "kustomizations", "helmreleases"})
+        assert "modelyard-operator-revisions" not in names(defaults, "Role")
+
+        objects = template({"audit": {"argocdNamespace": "gitops", "flux": True}})
+        role = find(objects, "Role", "modelyard-operator-revisions")
+        assert role["metadata"]["namespace"] == "gitops"
+        assert role["rules"] == [{"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": ["get"]}]
+        allowed = rules(objects, "ClusterRole", "modelyard-operator")
+        for resource in (FLUX_KUSTOMIZATIONS, FLUX_HELM_RELEASES):
+            verbs = {verb for group, plural, verb in allowed if (group, plural) == (resource.group, resource.plural)}
+            assert verbs == {"get"}
+        for installed, namespace in ((objects, "gitops"), (defaults, None)):
+            variables = environment(container(installed, "Deployment", "modelyard-operator", "operator"))
+            assert Settings.from_environment(variables).argocd_namespace == namespace
 
     def test_of_the_tracking_server_are_models_of_one_namespace(self) -> None:
         objects = template({"modelNamespace": "ml-team"})

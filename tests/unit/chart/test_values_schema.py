@@ -79,6 +79,7 @@ def test_accepts(path: str, value: Any) -> None:
         ("crds.enabled", "yes", "/crds/enabled"),
         ("approvals.policy.enabled", "auto", "/approvals/policy/enabled"),
         ("audit.editors", True, "/audit/editors"),
+        ("audit.argocdNamespace", "Argo CD", "/audit/argocdNamespace"),
         ("webhooks.allowedHosts", ["https://ci.example.com/"], "/webhooks/allowedHosts/0"),
         ("webhooks.secretNames", ["My Secret"], "/webhooks/secretNames/0"),
     ],

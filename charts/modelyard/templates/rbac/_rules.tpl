@@ -56,6 +56,15 @@
   resourceNames: {{ toJson . }}
   {{- end }}
   verbs: [get]
+{{- if .Values.audit.flux }}
+# The revision that Flux applied, for the records.
+- apiGroups: [kustomize.toolkit.fluxcd.io]
+  resources: [kustomizations]
+  verbs: [get]
+- apiGroups: [helm.toolkit.fluxcd.io]
+  resources: [helmreleases]
+  verbs: [get]
+{{- end }}
 - apiGroups: ["", events.k8s.io]
   resources: [events]
   verbs: [create, patch]
