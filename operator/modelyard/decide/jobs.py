@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +17,9 @@ FETCH_CONTAINER = "project"
 
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 _MESSAGE_LIMIT = 1000
+
+_RAISED = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(Error|Exception|Interrupt|Exit)(:|$)")
+"""The line of a Python traceback that says what was raised."""
 
 
 class JobState(StrEnum):
@@ -62,9 +66,11 @@ def _ending(container: str, ended: Json) -> Failure:
     words = str(ended.get("message", "")).strip()
     if container == FETCH_CONTAINER:
         return Failure("FetchFailed", short(words or f"exit code {ended['exitCode']}"))
-    # A traceback's last line is the error itself, and messages are cut at their end.
+    # A traceback's last line is the error itself, and messages are cut at their end. It need not come last: the
+    # runtime reads standard output and standard error apart.
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    last = f": {lines[-1]}" if lines else ""
+    errors = [line for line in lines if _RAISED.match(line)]
+    last = f": {(errors or lines)[-1]}" if lines else ""
     return Failure(ended.get("reason") or "Error", short(f"exit code {ended['exitCode']}{last}"))
 
 

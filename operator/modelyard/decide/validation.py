@@ -61,8 +61,8 @@ def _failure(job: Json, pods: Sequence[Json], timeout_seconds: int) -> str:
 
 
 def _last_transition(status: Json) -> str:
-    times = [item.get("lastTransitionTime") for item in status["conditions"] if item["type"] == "Failed"]
-    return str(times[0] or "")
+    ends = (item for item in status["conditions"] if item["type"] in ("Complete", "Failed"))
+    return next((str(item["lastTransitionTime"]) for item in ends if "lastTransitionTime" in item), "")
 
 
 def _seconds(started_at: str, finished_at: str) -> int | None:

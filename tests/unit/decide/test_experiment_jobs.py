@@ -42,6 +42,15 @@ TRACEBACK = "Traceback (most recent call last):\n  File 'train.py', line 3\nValu
             {"containerStatuses": [terminated("trial", 1, message=TRACEBACK)]},
             Failure("Error", "exit code 1: ValueError: no such column"),
         ),
+        (
+            # Standard output is read apart, and may come later.
+            {"containerStatuses": [terminated("trial", 1, message=f"{TRACEBACK}epoch 7 of 10\n")]},
+            Failure("Error", "exit code 1: ValueError: no such column"),
+        ),
+        (
+            {"containerStatuses": [terminated("trial", 2, message="usage: train.py\nunknown option -x\n")]},
+            Failure("Error", "exit code 2: unknown option -x"),
+        ),
         ({"containerStatuses": [terminated("trial", 137, "OOMKilled")]}, Failure("OOMKilled", "exit code 137")),
         (
             {"initContainerStatuses": [terminated("project", 1, message="git://x: refused")]},
