@@ -18,7 +18,8 @@ from modelyard.records.state import ModelState, VersionState
 
 _LISTED_METRICS = 10
 _MESSAGE_LIMIT = 512
-_SUMMARY_LIMIT = 300
+_SUMMARY_LIMIT = 3400
+_WORDS_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -149,10 +150,12 @@ def judge(gates: Iterable[Gate], evidence: Evidence, identity: str) -> Judgement
 
 
 def summary(results: Sequence[GateResult]) -> str:
-    """Return all results in one sentence, those that were not passed first."""
+    """Return all results in one sentence, those that were not passed first; it fits into a condition's message."""
+    room = _SUMMARY_LIMIT // max(len(results), 1)
     order = sorted(results, key=lambda result: result.verdict is GateVerdict.PASSED)
     return "; ".join(
-        f"{result.name} {_WORDS[result.verdict]}: {_cut(result.message, _SUMMARY_LIMIT)}" for result in order
+        f"{result.name} {_WORDS[result.verdict]}: {_cut(result.message, max(room - len(result.name), _WORDS_SHOWN))}"
+        for result in order
     )
 
 

@@ -311,7 +311,8 @@ def test_messages_are_bounded() -> None:
         "x",
     )
     assert len(long.results[0].message) == 512
-    assert len(summary(long.results * 17)) < 17 * 330
+    assert len(summary(long.results * 16)) < 4000
+    assert len(summary(long.results)) > 500
 
 
 # What is judged again
