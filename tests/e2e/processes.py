@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,9 @@ def running(command: list[str], directory: Path, environment: dict[str, str] | N
     try:
         yield Process(process, log)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        # One that a test has killed is there no more.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(timeout=5)
         except subprocess.TimeoutExpired:
