@@ -216,7 +216,8 @@ class Registry(ModelObjects):
 
         Raises `Outdated` where others have written meanwhile.
         """
-        timed = event.model_copy(update={"at": precise_timestamp(self._clock())})
+        # A change of stages brings the time that its stages' `since` says, so that both tell one story.
+        timed = event if event.at else event.model_copy(update={"at": precise_timestamp(self._clock())})
 
         def draft(state: ModelState) -> Event:
             if state.sequence != decided_on.sequence:
