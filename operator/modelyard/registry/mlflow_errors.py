@@ -23,6 +23,7 @@ from mlflow.protos.databricks_pb2 import (
 from modelyard.artifacts.store import ArtifactMissing, ArtifactStoreUnreachable
 from modelyard.cluster.client import ApiError, Conflict, Invalid
 from modelyard.registry.edits import OwnedByGit
+from modelyard.registry.mlflow_limits import LimitExceeded
 from modelyard.registry.objects import ModelNotFound, NameTaken, RegistryError, VersionNotFound
 from modelyard.registry.sources import InvalidSource
 
@@ -35,6 +36,7 @@ _CODES: tuple[tuple[type[Exception], Any], ...] = (
     (NameTaken, RESOURCE_ALREADY_EXISTS),
     (OwnedByGit, PERMISSION_DENIED),
     (InvalidSource, INVALID_PARAMETER_VALUE),
+    (LimitExceeded, INVALID_PARAMETER_VALUE),
     (ArtifactMissing, INVALID_PARAMETER_VALUE),
     (ArtifactStoreUnreachable, TEMPORARILY_UNAVAILABLE),
     (Invalid, INVALID_PARAMETER_VALUE),

@@ -1,4 +1,4 @@
-"""What `sources` needs to know of MLflow's tracking store: logged models and runs."""
+"""What `sources` needs to know of MLflow's stores: logged models, runs and registered versions."""
 
 # mypy: allow-untyped-calls
 
@@ -8,12 +8,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+from mlflow.store.artifact.utils.models import _parse_model_uri
 from mlflow.tracking._tracking_service.utils import _get_store
 
 from modelyard.records.state import VersionState
-from modelyard.registry.sources import Origin
+from modelyard.registry.sources import InvalidSource, Origin
 
 # The server's own name for it; importing it from there would import the server.
 _SERVER_VARIABLE = "_MLFLOW_SERVER_FILE_STORE"
@@ -39,19 +38,22 @@ class MlflowLookup:
         for output in sorted(outputs, key=lambda output: output.step, reverse=True):
             model = store.get_logged_model(output.model_id)
             if model.name == path:
-                return Origin(model.artifact_location, run_id, output.model_id)
-        return Origin(f"{run.info.artifact_uri.rstrip('/')}/{path}".rstrip("/"), run_id)
+                return Origin(model.artifact_location, None, output.model_id)
+        return Origin(f"{run.info.artifact_uri.rstrip('/')}/{path}".rstrip("/"))
 
-    def model_version(self, reference: str) -> Origin:
-        """Return where a registered version is. Raises `MlflowException` where there is none."""
-        name, slash, version = reference.partition("/")
-        if not slash:
-            name, at, alias = reference.rpartition("@")
-            if not at:
-                raise MlflowException(f"models:/{reference} names no version", RESOURCE_DOES_NOT_EXIST)
-            version = f"@{alias}"
-        found = self._version(name, version)
-        return Origin(found.artifact, found.run_id, found.model_id)
+    def model(self, uri: str) -> Origin:
+        """Return where the logged model or registered version is. Raises `MlflowException` where there is none.
+
+        A version that is named by a stage or alias is refused, as in MLflow: it could be another one tomorrow.
+        """
+        parsed = _parse_model_uri(uri)
+        if parsed.model_id is not None:
+            return self.logged_model(parsed.model_id)
+        if parsed.name is None or parsed.version is None:
+            raise InvalidSource(f"{uri} does not name a version by its number")
+        found = self._version(parsed.name, parsed.version)
+        # A version without files (a prompt's) may have been registered from some all the same.
+        return Origin(found.artifact or found.source, None, found.model_id)
 
     def _store(self) -> Any:
         if os.environ.get(_SERVER_VARIABLE):

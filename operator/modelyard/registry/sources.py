@@ -5,7 +5,6 @@ MLflow's schemes: https://mlflow.org/docs/latest/ml/tracking/artifact-stores/
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -13,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 from modelyard.registry.objects import RegistryError
 
 _PROXY_ROUTE = "/api/2.0/mlflow-artifacts/artifacts/"
-_LOGGED_MODEL = re.compile(r"^m-[0-9a-zA-Z]+$")
 _TAKEN = "s3://…, mlflow-artifacts:/…, runs:/<run>/<path>, models:/m-<id> and models:/<name>/<version>"
 
 
@@ -23,7 +21,7 @@ class InvalidSource(RegistryError):
 
 @dataclass(frozen=True)
 class Origin:
-    """An artifact's place, as MLflow knows it (any scheme but `models:` and `runs:`), and the run it came from."""
+    """An artifact's place, as MLflow knows it (any scheme but `models:` and `runs:`), and what it came from."""
 
     location: str
     run_id: str | None = None
@@ -33,27 +31,21 @@ class Origin:
 class Lookup(Protocol):
     """What only MLflow's stores know. Each method raises where there is no such thing."""
 
-    def logged_model(self, model_id: str) -> Origin:
-        """Return where the logged model `m-…` is."""
-
     def run_artifact(self, run_id: str, path: str) -> Origin:
         """Return where the artifact of a run is: a model that it logged under that name, or else its directory."""
 
-    def model_version(self, reference: str) -> Origin:
-        """Return where a registered version is: `<name>/<version>`, `<name>/<stage>` or `<name>@<alias>`."""
+    def model(self, uri: str) -> Origin:
+        """Return where the logged model `models:/m-<id>` or the registered version `models:/<name>/<version>` is."""
 
 
 def resolve(source: str, artifacts_destination: str, lookup: Lookup) -> Origin:
     """Return the `s3://` directory that `source` stands for. Raises `InvalidSource`, and what `lookup` raises."""
     parts = urlsplit(source)
-    rest = parts.path.lstrip("/")
     if parts.scheme == "runs":
-        run_id, _, path = rest.partition("/")
+        run_id, _, path = parts.path.lstrip("/").partition("/")
         origin = lookup.run_artifact(run_id, path)
-    elif parts.scheme == "models" and _LOGGED_MODEL.match(rest):
-        origin = lookup.logged_model(rest)
     elif parts.scheme == "models":
-        origin = lookup.model_version(unquote(rest))
+        origin = lookup.model(source)
     else:
         origin = Origin(source)
     return Origin(directory(origin.location, artifacts_destination), origin.run_id, origin.model_id)

@@ -9,7 +9,7 @@ from modelyard.api.model_status import InheritedStatus, RegisteredModelStatus
 from modelyard.api.names import MLFLOW_FIELD_MANAGER
 from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.cluster.client import Conflict
-from modelyard.registry.edits import refuse_git
+from modelyard.registry.edits import OwnedByGit, refuse_git
 from modelyard.registry.objects import REGISTERED_MODELS, TRIES, Contended, ModelObjects
 
 Json = dict[str, Any]
@@ -40,6 +40,40 @@ class SpecEdits:
             except Conflict:
                 continue
         raise Contended(f"others changed {model_name!r} every time")
+
+    def let_go(self, model_name: str, version: int) -> None:
+        """Take a version out of `spec.stages` and `spec.aliases`, and out of what an earlier object left.
+
+        Raises `OwnedByGit` where Git wants it there or declares it, `ModelNotFound`, `Contended`.
+        """
+        for _ in range(TRIES):
+            model = self._objects.get_model(self._namespace, model_name)
+            if any(declared.version == version for declared in model.spec.versions):
+                raise OwnedByGit(f"version {version} of {model_name} is declared in spec.versions: take it out there")
+            patch: Json = {}
+            for field, asked_for in (("stages", model.spec.stages), ("aliases", model.spec.aliases)):
+                keys = [key for key, number in asked_for.items() if number == version]
+                for key in keys:
+                    refuse_git(model, ("spec", field, key), f"{field}.{key}", self.git_managers)
+                if keys:
+                    patch[field] = dict.fromkeys(keys)
+            try:
+                if patch:
+                    model = self.patch(model, {"spec": patch})
+            except Conflict:
+                continue
+            left = model.status.inherited or InheritedStatus()
+            for field, inherited in (("stages", left.stages), ("aliases", left.aliases)):
+                if keys := [key for key, number in inherited.items() if number == version]:
+                    model = self.disinherit(model, field, keys)
+            return
+        raise Contended(f"others changed {model_name!r} every time")
+
+    def refuse_managed(self, model: RegisteredModel, what: str) -> None:
+        """Raise `OwnedByGit` where any field of the object is Git's: it would bring the object back."""
+        for entry in model.metadata.managed_fields:
+            if not entry.get("subresource") and entry.get("manager") in self.git_managers:
+                raise OwnedByGit(f"{model.model_name} is managed by {entry['manager']}: {what} it there")
 
     def disinherit(self, model: RegisteredModel, field: str, keys: Sequence[str]) -> RegisteredModel:
         """Take keys (of the description: any) out of what an earlier object left to this one; return the model."""
@@ -77,5 +111,5 @@ class SpecEdits:
 def _changed(present: Any, value: Any) -> list[tuple[str, ...]]:
     """Return the paths below the field that the patch changes."""
     if not isinstance(value, dict):
-        return [()] if (present or None) != (value or None) else []
+        return [()] if present != value else []
     return [(key,) for key, wanted in value.items() if present.get(key) != wanted]
