@@ -178,6 +178,18 @@ def _prepare(server: ApiServer, pins: versions.Versions) -> None:
         wait_until(f"the API server to serve {kind}", partial(_is_served, server, kind))
     for manifest in _settings():
         server.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(manifest))
+    _add_health_checks(server)
+
+
+def _add_health_checks(server: ApiServer) -> None:
+    """Do what docs/gitops.md says."""
+    scripts = (
+        f"--from-file=resource.customizations.health.{GROUP}_{script.parent.name}={script}"
+        for script in sorted(HEALTH_SCRIPTS.glob("*/health.lua"))
+    )
+    create = ("create", "configmap", "argocd-cm", "--namespace", ARGOCD_NAMESPACE, "--dry-run=client", "--output=yaml")
+    made = server.kubectl(*create, *scripts)
+    server.kubectl("apply", "--server-side", "--field-manager=modelyard-health", "--filename=-", stdin=made)
 
 
 def _is_served(server: ApiServer, kind: str) -> bool:
@@ -190,10 +202,6 @@ def _is_served(server: ApiServer, kind: str) -> bool:
 
 def _settings() -> Iterator[dict[str, Any]]:
     metadata = {"namespace": ARGOCD_NAMESPACE, "labels": {"app.kubernetes.io/part-of": "argocd"}}
-    health = {
-        f"resource.customizations.health.{GROUP}_{script.parent.name}": script.read_text()
-        for script in sorted(HEALTH_SCRIPTS.glob("*/health.lua"))
-    }
     anything = [{"group": "*", "kind": "*"}]
     project = {
         "sourceRepos": ["*"],
@@ -201,7 +209,7 @@ def _settings() -> Iterator[dict[str, Any]]:
         "clusterResourceWhitelist": anything,
     }
     yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ARGOCD_NAMESPACE}}
-    yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm", **metadata}, "data": health}
+    yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm", **metadata}}
     yield {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "argocd-secret", **metadata}}
     yield {
         "apiVersion": "argoproj.io/v1alpha1",

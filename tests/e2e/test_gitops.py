@@ -1,39 +1,45 @@
-"""A model that Git manages, with a real Argo CD, kubectl and the stock MLflow client on the same object."""
+"""A model that Git manages: a real Argo CD, kubectl, the stock MLflow client and the operator's process on one object.
+
+There is no node: what a gate's Job would come to is written into its status.
+"""
 
 # mypy: allow-untyped-calls
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from modelyard.__main__ import Connections, reconcilers
+from modelyard.api.names import REGISTERED_MODEL_LABEL
 from modelyard.api.registeredmodel import RegisteredModel, Stage
 from modelyard.decide.managers import owners_of
-from modelyard.reconcile.registeredmodel import RegisteredModelReconciler
 from modelyard.registry.objects import REGISTERED_MODELS
+from modelyard.registry.registry import Registry
+from modelyard.settings import Settings
 from tests.e2e.api_server import NAMESPACE, ApiServer
 from tests.e2e.argocd import Application, GitRepository, run_argocd
+from tests.e2e.operator_process import run_operator
 from tests.e2e.processes import wait_until
 from tests.e2e.registry_fixtures import (
     Cluster,
-    Operator,
     api_server,
     minio,
     name,
     now,
-    operator,
     own_cluster,
     register,
     tracking_uri,
 )
 
-__all__ = ["api_server", "minio", "name", "operator", "own_cluster", "tracking_uri"]
+__all__ = ["api_server", "minio", "name", "own_cluster", "tracking_uri"]
 
 # The client's transitions are deprecated in MLflow, and say so.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
@@ -99,8 +105,15 @@ def git(api_server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield GitRepository(tmp_path_factory.mktemp("git"))
 
 
+@pytest.fixture(scope="session")
+def operator(own_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The operator's process."""
+    with run_operator(own_cluster, tmp_path_factory.mktemp("operator")):
+        yield
+
+
 @pytest.fixture
-def declared(own_cluster: Cluster, git: GitRepository, operator: Operator) -> Iterator[Declared]:
+def declared(own_cluster: Cluster, git: GitRepository, operator: None) -> Iterator[Declared]:
     """A model in Git, which Argo CD keeps in sync, with versions that somebody registered."""
     made = f"churn-{uuid.uuid4().hex[:8]}"
     model = Declared(own_cluster, Application(own_cluster.server, made, git), made)
@@ -111,6 +124,21 @@ def declared(own_cluster: Cluster, git: GitRepository, operator: Operator) -> It
     yield model
     model.application.delete()
     own_cluster.client.delete(REGISTERED_MODELS, NAMESPACE, made)
+
+
+def operator_settings(cluster: Cluster) -> Settings:
+    """The settings of the operator's process."""
+    return Settings(
+        **asdict(cluster.minio.settings),
+        tracking_uri="http://127.0.0.1:9",
+        reader_access_key=None,
+        reader_secret_key=None,
+        serving_image="serving",
+        training_image="training",
+        operator_image="operator",
+        image_pull_policy="IfNotPresent",
+        watch_namespaces=(),
+    )
 
 
 def register_versions(cluster: Cluster, model: str) -> None:
@@ -134,9 +162,12 @@ def test_argo_cd_and_the_operator_leave_each_other_alone(declared: Declared) -> 
     before, syncs = declared.model, len(declared.application.status()["history"])
     declared.application.seen.clear()
 
+    # The reconciler of the operator's process, as often as hundreds of events would call it.
     writes: list[str] = []
     client = declared.cluster.new_client(lambda method, path: writes.append(path) if method != "GET" else None)
-    reconcile = RegisteredModelReconciler(client, declared.cluster.store, now)
+    settings, store = operator_settings(declared.cluster), declared.cluster.store
+    connections = Connections(client, store, Registry(client, store, now))
+    reconcile = reconcilers(settings, connections)["RegisteredModel"]
     for number in range(300):
         reconcile(NAMESPACE, declared.name)
         if number % 30 == 0:
@@ -156,11 +187,16 @@ def test_a_commit_promotes_and_git_revert_rolls_back(declared: Declared) -> None
     declared.wait_for("production", 1)
     promotion = declared.commit("Promote version 2", stages={"production": 2})
     declared.wait_for("production", 2)
-    declared.revert(promotion)
+    reverted = declared.revert(promotion)
     declared.wait_for("production", 1)
     declared.application.wait_for(*SYNCED_AND_HEALTHY)
-    moves = [(move.version, move.from_, move.to, move.by) for move in declared.model.status.transitions]
-    assert set(moves[:2]) == {(1, Stage.ARCHIVED, Stage.PRODUCTION, GIT), (2, Stage.PRODUCTION, Stage.ARCHIVED, GIT)}
+    moves = declared.model.status.transitions[:2]
+    assert {(move.version, move.from_, move.to) for move in moves} == {
+        (1, Stage.ARCHIVED, Stage.PRODUCTION),
+        (2, Stage.PRODUCTION, Stage.ARCHIVED),
+    }
+    assert {(move.by, move.revision) for move in moves} == {(GIT, reverted)}
+    assert promotion in {move.revision for move in declared.model.status.transitions[2:]}
 
 
 def test_what_is_done_past_git_is_put_back(declared: Declared) -> None:
@@ -181,6 +217,81 @@ def test_a_version_that_does_not_exist_degrades_the_application(declared: Declar
     assert "spec.stages.production: there is no version 7" in message
     assert holds(declared.model, "production") == 1
     declared.revert(mistake)
+    declared.application.wait_for(*SYNCED_AND_HEALTHY)
+
+
+# Gates
+
+SMOKE = {"name": "smoke", "job": {"command": ["python", "-c", "import mlflow"]}}
+APPROVAL = {"name": "approval", "approvers": ["risk-team"]}
+QUALITY = {"name": "quality", "metric": "f1_score", "min": "0.85"}
+
+
+def wait_for_health(declared: Declared, status: str, *words: str) -> None:
+    """Wait until Argo CD shows this health of the model, with these words in its message, and is in sync."""
+
+    def shown() -> bool:
+        health, message = declared.application.health_of("RegisteredModel", declared.name)
+        return health == status and all(word in message for word in words)
+
+    wait_until(f"{status}: {words}", shown, 60)
+    declared.application.wait_for("Synced", status)
+
+
+def end_job(declared: Declared, *, succeeded: bool) -> None:
+    """Write what the Job's controller would, once the operator has made the Job."""
+    labels = f"{REGISTERED_MODEL_LABEL}={declared.name}"
+    kubectl = declared.cluster.kubectl
+    wait_until("the Job", lambda: bool(kubectl("get", "jobs", "-l", labels, "-o", "name")))
+    job = kubectl("get", "jobs", "-l", labels, "-o", "name").strip()
+    moment = now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    types = ("SuccessCriteriaMet", "Complete") if succeeded else ("FailureTarget", "Failed")
+    condition = {"status": "True", "reason": "Test", "message": "it ended", "lastTransitionTime": moment}
+    status = {
+        "startTime": moment,
+        "conditions": [{"type": each, **condition} for each in types],
+        **({"succeeded": 1, "completionTime": moment} if succeeded else {"failed": 1}),
+    }
+    kubectl("patch", job, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+
+
+def test_a_gate_shows_as_progressing_then_as_degraded_and_a_revert_mends_it(declared: Declared) -> None:
+    declared.commit("Gate Production", gates={"production": [SMOKE]})
+    declared.application.wait_for(*SYNCED_AND_HEALTHY)
+    promotion = declared.commit("Promote version 1", stages={"production": 1})
+    wait_for_health(declared, "Progressing", "smoke")
+    end_job(declared, succeeded=False)
+    wait_for_health(declared, "Degraded", "smoke")
+    assert holds(declared.model, "production") is None
+    declared.revert(promotion)
+    declared.application.wait_for(*SYNCED_AND_HEALTHY)
+
+
+def test_a_gate_that_is_passed_ends_healthy_with_the_version_in_its_stage(declared: Declared) -> None:
+    declared.commit("Promote version 2", gates={"production": [SMOKE]}, stages={"production": 2})
+    wait_for_health(declared, "Progressing", "smoke")
+    end_job(declared, succeeded=True)
+    declared.wait_for("production", 2)
+    declared.application.wait_for(*SYNCED_AND_HEALTHY)
+    assert declared.model.status.transitions[0].gates
+
+
+def test_a_missing_approval_suspends_the_application(declared: Declared) -> None:
+    declared.commit("Ask for approval", gates={"production": [APPROVAL]}, stages={"production": 1})
+    wait_for_health(declared, "Suspended", "approval")
+    assert holds(declared.model, "production") is None
+
+
+def test_versions_that_git_declares_pass_the_gates_that_git_declares(declared: Declared) -> None:
+    def version(number: int, score: str) -> dict[str, Any]:
+        source = declared.cluster.put_model(f"{declared.name}-{number}")
+        return {"version": number, "source": source, "metrics": {"f1_score": score}}
+
+    bad, good = version(4, "0.71"), version(5, "0.93")
+    declared.commit("Declare version 4", gates={"production": [QUALITY]}, versions=[bad], stages={"production": 4})
+    wait_for_health(declared, "Degraded", "quality", "0.71", "0.85")
+    declared.commit("Declare a better one", versions=[bad, good], stages={"production": 5})
+    declared.wait_for("production", 5)
     declared.application.wait_for(*SYNCED_AND_HEALTHY)
 
 
