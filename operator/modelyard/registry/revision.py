@@ -1,8 +1,8 @@
 """The Git revision behind a stage, where Argo CD or Flux left it: they mark what they apply with their object's name.
 
 Argo CD: https://argo-cd.readthedocs.io/en/stable/user-guide/resource_tracking/ and an Application's
-`status.operationState`, which is written before anything is applied: it is never older than what is found on the object.
-Flux: `status.lastAttemptedRevision`, https://fluxcd.io/flux/components/kustomize/kustomizations/ and …/helm/helmreleases/.
+`status.operationState`, which is written before anything is applied: it is never older than what the object has.
+Flux: `status.lastAttemptedRevision`; https://fluxcd.io/flux/components/kustomize/kustomizations/, …/helm/helmreleases/.
 """
 
 from __future__ import annotations
