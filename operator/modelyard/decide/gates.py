@@ -56,6 +56,8 @@ class Approvals:
     """
 
     given: tuple[Approval, ...] = ()
+    unproven: tuple[Approval, ...] = ()
+    """Those that are older than the policy, and may have been written in anybody's name."""
     problem: str | None = None
     passing: bool = False
 
@@ -269,13 +271,25 @@ def _approval(groups: Sequence[str], evidence: Evidence) -> Judged:
     if evidence.approvals.problem is not None:
         verdict = GateVerdict.UNKNOWN if evidence.approvals.passing else GateVerdict.WAITING
         return verdict, f"approvals by {named} do not count: {evidence.approvals.problem}"
+    found = _asked_for(evidence.approvals.given, groups, evidence)
+    if found is not None:
+        return GateVerdict.PASSED, f"approved by {found.spec.user} of {found.spec.group} ({found.metadata.name})"
+    wanted = f"nobody of {named} has approved version {evidence.version.version} for {evidence.stage} yet"
+    older = _asked_for(evidence.approvals.unproven, groups, evidence)
+    if older is not None:
+        wanted += f" ({older.metadata.name} is older than the admission policy and does not count: make it again)"
+    return GateVerdict.WAITING, wanted
+
+
+def _asked_for(approvals: Iterable[Approval], groups: Sequence[str], evidence: Evidence) -> Approval | None:
+    """Return the oldest of the approvals that are of just this version, by one of the groups."""
     version = evidence.version
-    for approval in sorted(evidence.approvals.given, key=lambda given: str(given.metadata.creation_timestamp)):
+    about = (evidence.model, version.version, version.digest, evidence.stage)
+    for approval in sorted(approvals, key=lambda approval: str(approval.metadata.creation_timestamp)):
         spec = approval.spec
-        about = (spec.model, spec.version, spec.stage) == (evidence.model, version.version, evidence.stage)
-        if about and spec.group in groups and spec.digest == version.digest:
-            return GateVerdict.PASSED, f"approved by {spec.user} of {spec.group} ({approval.metadata.name})"
-    return GateVerdict.WAITING, f"nobody of {named} has approved version {version.version} for {evidence.stage} yet"
+        if (spec.model, spec.version, spec.digest, spec.stage) == about and spec.group in groups:
+            return approval
+    return None
 
 
 def _signature(verdict: SignatureVerdict) -> Judged:

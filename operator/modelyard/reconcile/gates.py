@@ -186,9 +186,11 @@ class Gates:
         if problem is not None:
             return Approvals(problem=problem)
         since = max(str(body["metadata"].get("creationTimestamp", "")) for body in (policy, binding))
-        # What was there before the policy may have been written in anybody's name.
-        later = (body for body in bodies if str(body["metadata"].get("creationTimestamp", "")) >= since)
-        return Approvals(tuple(_parsed(later)))
+        given: list[Approval] = []
+        unproven: list[Approval] = []
+        for approval in _parsed(bodies):
+            (given if str(approval.metadata.creation_timestamp) >= since else unproven).append(approval)
+        return Approvals(tuple(given), tuple(unproven))
 
     def _signatures(
         self, model: RegisteredModel, version: VersionState, gates: Iterable[Gate]

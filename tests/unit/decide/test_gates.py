@@ -245,7 +245,7 @@ def test_an_approval_of_something_else_does_not_count(spec: Json) -> None:
 
 @pytest.mark.parametrize(("passing", "verdict"), [(False, "Waiting"), (True, "Unknown")])
 def test_approvals_that_anybody_could_have_written_do_not_count(passing: bool, verdict: str) -> None:
-    known = Approvals((approval(),), "there is no policy", passing)
+    known = Approvals((approval(),), problem="there is no policy", passing=passing)
     expected = (verdict, "approvals by risk-team or owners do not count: there is no policy")
     assert result(APPROVAL, approvals=known) == expected
 

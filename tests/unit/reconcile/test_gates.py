@@ -489,7 +489,11 @@ def test_an_approval_that_is_older_than_the_policy_does_not_count(world: World) 
     approve(world)
     world.now += timedelta(seconds=1)
     protect(world)
-    assert world.verdict() == ("Waiting", "nobody of risk has approved version 2 for production yet")
+    expected = (
+        "nobody of risk has approved version 2 for production yet "
+        "(ok is older than the admission policy and does not count: make it again)"
+    )
+    assert world.verdict() == ("Waiting", expected)
 
 
 @pytest.mark.parametrize("gates", [[APPROVAL]])
