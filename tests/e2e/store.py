@@ -49,6 +49,11 @@ class ArtifactAccess:
         content: bytes = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
         return content
 
+    def write(self, uri: str, content: bytes) -> None:
+        """Put a file at an s3:// URI."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        self._client.put_object(Bucket=bucket, Key=key, Body=content)
+
     @contextmanager
     def changed(self, directory: str, name: str) -> Iterator[None]:
         """Add a byte to a file."""

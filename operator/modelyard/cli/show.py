@@ -103,6 +103,9 @@ def _transitions(output: Output, model: RegisteredModel, wanted: Wanted) -> None
     if output.is_json:
         output.json({"verified": False, "transitions": [each.to_dict() for each in shown]})
         return
+    if not shown:
+        output.note("nothing of that kind happened")
+        return
     output.table(
         _HISTORY[:8],
         [
