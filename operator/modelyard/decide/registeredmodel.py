@@ -256,6 +256,11 @@ def _moved_by(model: RegisteredModel, version: int, key: str, target: Mapping[st
     return owner_of(managed, ("spec", "stages", key))
 
 
+def asked_by(model: RegisteredModel, key: str) -> tuple[str, str | None]:
+    """Return the field manager that asks for the version in a stage, and the user where admission names one."""
+    return owner_of(model.metadata.managed_fields, ("spec", "stages", key))[:128], _user(model, key)
+
+
 def _user(model: RegisteredModel, key: str) -> str | None:
     """Return the user that admission wrote down for the newest edit of a stage."""
     return model.metadata.annotations.get(editor_annotation(key), "")[:253] or None

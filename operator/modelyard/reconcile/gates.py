@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from modelyard.api.approval import Approval
 from modelyard.api.gates import Gate, GateVerdict
 from modelyard.api.model_status import CandidateStatus, Verdict
-from modelyard.api.names import FIELD_MANAGER
 from modelyard.api.reasons import Reason
 from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.artifacts.signing import verify
@@ -34,7 +33,7 @@ from modelyard.decide.gates import (
     judge,
     remembered,
 )
-from modelyard.decide.registeredmodel import Fault, precise_timestamp
+from modelyard.decide.registeredmodel import Fault, asked_by, precise_timestamp
 from modelyard.decide.signatures import SignatureState, SignatureVerdict
 from modelyard.reconcile.base import Clock
 from modelyard.reconcile.gate_jobs import Entering, GateJobs
@@ -95,8 +94,10 @@ class Gates:
         fault = Fault(_REASONS[judgement.verdict], judgement.message, passing=not refused)
         refusal = None
         if refused and not judgement.recorded:
+            by, user = asked_by(model, stage)
             refusal = PromotionRefused(
-                by=FIELD_MANAGER,
+                by=by,
+                user=user,
                 stage=stage,
                 version=version,
                 fingerprint=judgement.fingerprint,

@@ -223,7 +223,8 @@ class RegisteredModelReconciler:
         gated = {stage: each.result for stage, each in verdicts.items()}
         decision = decide(model, state, checks, gated, now, faults=faults)
         for refusal in [each.refusal for each in verdicts.values() if each.refusal]:
-            state = self._registry.record(model, state, refusal)
+            revision = self._revision(model, refusal.by)
+            state = self._registry.record(model, state, refusal.model_copy(update={"revision": revision}))
         if decision.change is not None:
             revision = self._revision(model, decision.change.by)
             state = self._registry.record(model, state, decision.change.model_copy(update={"revision": revision}))

@@ -17,6 +17,7 @@ from modelyard.cluster.resources import (
     VALIDATING_ADMISSION_POLICY_BINDINGS,
     of_kind,
 )
+from modelyard.records.events import PromotionRefused
 from modelyard.registry.registry import Candidate
 from modelyard.tracking.client import TrackingUnreachable
 from tests.unit.reconcile.gate_world import (
@@ -53,6 +54,16 @@ def test_metrics_are_those_of_the_version_s_run(
 ) -> None:
     world.tracking.change("r2", metrics=metrics)
     assert world.verdict() == expected
+
+
+@pytest.mark.parametrize("gates", [[QUALITY]])
+def test_a_refusal_is_recorded_once_in_the_name_of_who_asked_for_the_version(world: World) -> None:
+    world.tracking.change("r2", metrics={"f1": 0.7})
+    world.promote()
+    world.reconcile()
+    events = [sealed.event for sealed in world.registry.ledger(NAMESPACE, NAME).events(0)]
+    (refusal,) = [event for event in events if isinstance(event, PromotionRefused)]
+    assert (refusal.stage, refusal.version, refusal.by) == ("production", 2, "kubectl")
 
 
 @pytest.mark.parametrize("gates", [[QUALITY]])
