@@ -47,7 +47,7 @@ def promote(models: Models, output: Output, arguments: Namespace, git_managers: 
         seen = Standing(Outcome.PENDING, f"spec.stages.{arguments.stage} of {model.model_name} is {arguments.version}")
         _show(output, model, arguments, seen)
         return 0
-    with output.waiting(f"waiting for the verdict on version {arguments.version} of {model.model_name}") as progress:
+    with output.waiting() as progress:
         model, seen = _waited(models, model, arguments, progress)
     if seen.outcome is Outcome.DONE and not seen.gates:
         seen = Standing(seen.outcome, seen.message, _passed(models, model, arguments, before))

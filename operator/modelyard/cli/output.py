@@ -31,11 +31,16 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """A column; one that is `wide` is shown with `-o wide` only, one that `folds` gives way to the others."""
+    """A column.
+
+    One that is `wide` is shown with `-o wide` only, one that is `optional` where a cell has something to say; one that
+    `folds` gives way to the others.
+    """
 
     title: str
     wide: bool = False
     folds: bool = False
+    optional: bool = False
 
 
 GOOD, BAD, QUIET = "green", "bold red", "dim"
@@ -78,7 +83,12 @@ class Output:
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
         """Write a table; every row has a cell for every column, wide or not."""
-        shown = [index for index, column in enumerate(columns) if self.format == Format.WIDE or not column.wide]
+        shown = [
+            index
+            for index, column in enumerate(columns)
+            if self.format == Format.WIDE
+            or not (column.wide or (column.optional and not any(str(row[index]) for row in rows)))
+        ]
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
         for index in shown:
             column = columns[index]
@@ -100,10 +110,9 @@ class Output:
         self._print(self._err, Text.assemble(("error: ", BAD), message))
 
     @contextmanager
-    def waiting(self, message: str) -> Iterator[Progress]:
-        """Show that something is waited for, until the block ends: a spinner, or a line for every change."""
+    def waiting(self) -> Iterator[Progress]:
+        """Show what is waited for, until the block ends: a spinner, or a line for every change."""
         progress = Progress(self, self._err)
-        progress.show(message)
         try:
             yield progress
         finally:

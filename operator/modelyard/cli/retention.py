@@ -123,8 +123,10 @@ def _row(version: VersionState, goes: bool, why: str) -> list[Cell]:
 
 
 def _said(wanted: Retention) -> str:
-    parts = [
-        f"the newest {wanted.archived} archived versions keep their files" if wanted.archived is not None else "",
-        f"for {wanted.max_age}" if wanted.max_age else "",
-    ]
-    return " ".join(filter(None, parts)) or "no bound"
+    """Return the rule in words."""
+    rules = []
+    if wanted.archived is not None:
+        rules.append(f"only the newest {wanted.archived}" if wanted.archived else "none")
+    if wanted.max_age is not None:
+        rules.append(f"none longer than {wanted.max_age}")
+    return f"of archived versions, {' and '.join(rules) or 'all'} keep their files"

@@ -23,6 +23,16 @@ from modelyard.records.state import ModelState, VersionState
 
 Json = dict[str, Any]
 
+_STAGES = (
+    Column("STAGE"),
+    Column("VERSION"),
+    Column("SINCE"),
+    Column("BY"),
+    Column("REVISION", optional=True),
+    Column("RUN", optional=True),
+    Column("DIGEST"),
+    Column("ARTIFACT", wide=True),
+)
 _HISTORY = (
     Column("#"),
     Column("WHEN"),
@@ -30,8 +40,8 @@ _HISTORY = (
     Column("FROM"),
     Column("TO"),
     Column("BY"),
-    Column("REVISION"),
-    Column("GATES", folds=True),
+    Column("REVISION", optional=True),
+    Column("GATES", folds=True, optional=True),
     Column("WHAT", wide=True),
 )
 
@@ -162,8 +172,7 @@ def _history_at(output: Output, records: Records, moment: datetime, stage: str |
     if output.is_json:
         output.json(answer)
         return 0
-    titles = ("STAGE", "VERSION", "SINCE", "BY", "REVISION", "RUN", "DIGEST")
-    output.table([*(Column(title) for title in titles), Column("ARTIFACT", wide=True)], table)
+    output.table(_STAGES, table)
     output.note(f"at {short_time(answer['at'])}; {len(records.events)} records, every one as it was written")
     return 0
 
@@ -221,12 +230,12 @@ def _verdicts(records: Records) -> Mapping[int, str]:
 _VERSIONS = (
     Column("VERSION"),
     Column("STAGE"),
-    Column("ALIASES"),
-    Column("RUN"),
+    Column("ALIASES", optional=True),
+    Column("RUN", optional=True),
     Column("DIGEST"),
     Column("CREATED"),
     Column("BY"),
-    Column("GATES"),
+    Column("GATES", optional=True),
     Column("FLAVORS", wide=True),
     Column("FILES", wide=True),
     Column("ARTIFACT", wide=True),

@@ -60,7 +60,7 @@ def test_a_promotion_is_an_edit_of_the_spec_in_the_commands_name(waking: Termina
     assert model.spec.stages == {"production": 3}
     assert owner_of(model.metadata.managed_fields, ("spec", "stages", "production")) == "kubectl-modelyard"
     assert waking.world.stages() == {"production": 3}
-    assert "waiting for the verdict on version 3 of churn" in waking.err.getvalue()
+    assert "waiting for the operator to see version 3 of churn in the spec" in waking.err.getvalue()
 
 
 def test_a_version_that_is_there_already_needs_no_edit(waking: Terminal) -> None:

@@ -45,6 +45,13 @@ def test_wide_has_more_columns() -> None:
     assert written(Format.WIDE, io.StringIO()).splitlines()[0].split() == ["NAME", "WHY", "MORE"]
 
 
+def test_an_optional_column_is_there_where_it_has_something_to_say() -> None:
+    for cell, titles in (("", ["NAME"]), ("x", ["NAME", "RUN"])):
+        stream = io.StringIO()
+        Output(Format.TABLE, stream).table([Column("NAME"), Column("RUN", optional=True)], [["one", cell], ["two", ""]])
+        assert stream.getvalue().splitlines()[0].split() == titles
+
+
 def test_a_terminal_has_colours_and_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "40")
@@ -72,7 +79,7 @@ def test_json_is_json_and_keeps_letters() -> None:
 
 def test_what_is_waited_for_is_said_once_in_a_pipe() -> None:
     errors = io.StringIO()
-    with Output(Format.TABLE, io.StringIO(), errors).waiting("one") as progress:
+    with Output(Format.TABLE, io.StringIO(), errors).waiting() as progress:
         progress.show("one")
         progress.show("two")
     assert errors.getvalue() == "one\ntwo\n"
