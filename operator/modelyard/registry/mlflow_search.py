@@ -220,6 +220,8 @@ def _model_order(clause: str) -> tuple[str, bool]:
 
 def _version_order(clause: str) -> tuple[str, bool]:
     _, key, ascending = SearchModelVersionUtils.parse_order_by_for_search_model_versions(clause)
+    if key not in _VERSION_KEYS:
+        raise _invalid(f"Invalid order by key '{key}' specified. Valid keys are {sorted(_VERSION_KEYS)}")
     return key, ascending
 
 

@@ -235,7 +235,8 @@ class ModelyardStore(AbstractStore):
         """Register the version's files again, as MLflow does; the logged model is found by the source."""
         source = copy(src_mv)
         source._model_id = None
-        return super().copy_model_version(source, dst_name)
+        copied: ModelVersion = super().copy_model_version(source, dst_name)
+        return copied
 
     @translated
     def update_model_version(self, name: str, version: Any, description: str | None = None) -> ModelVersion:
@@ -366,8 +367,8 @@ class ModelyardStore(AbstractStore):
     def create_webhook(self, *_: Any, **__: Any) -> Any:
         """Not to be had."""
         not_implemented(
-            "webhooks are not kept here: watch the RegisteredModels instead, which change with every version and stage "
-            f"(kubectl get registeredmodels -n {self._namespace} --watch)"
+            "MLflow's webhooks, which do not cover stages, are not kept here: spec.webhooks of a RegisteredModel sends "
+            f"every transition (kubectl edit registeredmodel -n {self._namespace})"
         )
 
     def update_webhook(self, webhook_id: str, *_: Any, **__: Any) -> Any:

@@ -16,7 +16,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.abstract_store import AbstractStore
 
 from modelyard.api.names import REPLACED_BECOMES_ANNOTATION
-from modelyard.api.registeredmodel import Stage
 from modelyard.cluster.client import ApiError
 from modelyard.registry.mlflow_store import ModelyardStore
 from modelyard.registry.objects import REGISTERED_MODELS
@@ -29,7 +28,7 @@ from tests.unit.registry.world import NAMESPACE, World
 @pytest.fixture
 def store(world: World, monkeypatch: pytest.MonkeyPatch) -> ModelyardStore:
     settings = RegistrySettings(**asdict(SETTINGS), transition_timeout=5)
-    made = ModelyardStore("modelyard://ml", None, settings=settings, registry=world.registry)
+    made = ModelyardStore("modelyard://ml", None, settings=settings, registry=world.registry, clock=world.clock)
     monkeypatch.setattr("modelyard.registry.transitions.time.sleep", lambda _: world.reconcile())
     monkeypatch.setattr(made._lookup, "logged_model", lambda _: Origin("mlflow-artifacts:/two", "run-2", "m-2"))
     return made
@@ -155,26 +154,114 @@ def test_a_source_that_cannot_be_taken(churn: ModelyardStore, source: str, messa
     assert churn.create_model_version("churn", "mlflow-artifacts:/one").version == 3
 
 
-def test_prompts_are_refused_with_what_to_do(store: ModelyardStore) -> None:
-    with pytest.raises(MlflowException, match="keeps models, not prompts") as raised:
-        store.create_prompt("greeting")
+def test_a_prompts_version_has_a_text_and_no_files(store: ModelyardStore, world: World) -> None:
+    text = "Hello {{name}}" + " and more" * 1000
+    store.create_prompt("greeting", "Says hello")
+    made = store.create_prompt_version("greeting", text, tags={"tone": "kind"})
+    assert (made.version, made.template) == (1, text)
+    assert [prompt.name for prompt in store.search_prompts()] == ["greeting"]
+    assert [version.version for version in store.search_prompt_versions("greeting")] == [1]
+    store.set_prompt_alias("greeting", "best", 1)
+    found = store.get_prompt_version_by_alias("greeting", "best")
+    assert found is not None
+    assert found.template == text
+    # Searches for models and their versions leave prompts out.
+    assert list(store.search_registered_models()) == []
+    assert list(store.search_model_versions("name = 'greeting'")) == []
+    (version,) = world.status("greeting").versions
+    assert (version.artifact, version.source) == ("", "prompt-template")
+
+
+def test_webhooks_are_refused_with_what_to_do(churn: ModelyardStore) -> None:
+    with pytest.raises(MlflowException, match=r"spec\.webhooks") as raised:
+        churn.create_webhook("n", "u", [])
     assert code(raised) == "NOT_IMPLEMENTED"
-    assert list(store.search_prompts()) == []
+
+
+def test_a_deleted_version_leaves_its_stage_and_aliases(churn: ModelyardStore, world: World) -> None:
+    churn.transition_model_version_stage("churn", 1, "Production", False)
+    churn.set_registered_model_alias("churn", "champion", 1)
+    churn.delete_model_version("churn", "1")
+    world.reconcile()
+    assert (world.model().spec.stages, world.model().spec.aliases, world.stages()) == ({}, {}, {})
+    assert world.ready()[:2] == ("True", "AsWanted")
+    assert stages(churn) == {2: "None"}
+    with pytest.raises(MlflowException, match=r"\(name=churn, version=1\) not found") as raised:
+        churn.get_model_version("churn", 1)
+    assert code(raised) == "RESOURCE_DOES_NOT_EXIST"
+    churn.delete_model_version("churn", "2")
+    assert churn.create_model_version("churn", "mlflow-artifacts:/one").version == 3
+    assert churn.get_model_version_by_alias("churn", "latest").version == 3
+
+
+def test_a_deleted_model_is_gone_and_its_numbers_stay_taken(churn: ModelyardStore) -> None:
+    churn.delete_registered_model("churn")
+    assert list(churn.search_registered_models()) == []
+    assert list(churn.search_model_versions("name = 'churn'")) == []
+    churn.create_registered_model("churn")
+    assert churn.get_latest_versions("churn") == []
+    assert churn.create_model_version("churn", "mlflow-artifacts:/one").version == 3
+
+
+def test_a_renamed_model_keeps_everything(churn: ModelyardStore, world: World) -> None:
+    churn.update_registered_model("churn", "Who leaves")
+    churn.set_registered_model_tag("churn", RegisteredModelTag("team", "risk"))
+    churn.set_registered_model_alias("churn", "champion", 1)
+    churn.transition_model_version_stage("churn", 2, "Production", False)
+    created = churn.get_registered_model("churn").creation_timestamp
+    world.clock.forward(60)
+    renamed = churn.rename_registered_model("churn", "Who Leaves?")
+    assert (renamed.name, renamed.description, renamed.tags) == ("Who Leaves?", "Who leaves", {"team": "risk"})
+    assert (renamed.aliases, renamed.creation_timestamp) == ({"champion": 1}, created)
+    found = churn.search_model_versions("name = 'Who Leaves?'", order_by=["version_number"])
+    assert [(v.version, v.current_stage) for v in found] == [(1, "None"), (2, "Production")]
+    with pytest.raises(MlflowException, match="no registered model 'churn'"):
+        churn.get_registered_model("churn")
+    churn.create_registered_model("other")
+    with pytest.raises(MlflowException, match="already exists") as raised:
+        churn.rename_registered_model("Who Leaves?", "other")
+    assert code(raised) == "RESOURCE_ALREADY_EXISTS"
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda s: s.rename_registered_model("churn", "x"), "copy_model_version"),
-        (lambda s: s.delete_registered_model("churn"), "kubectl delete registeredmodel churn -n ml"),
-        (lambda s: s.delete_model_version("churn", "1"), "transition_model_version_stage"),
-        (lambda s: s.create_webhook("n", "u", []), "kubectl get registeredmodels -n ml --watch"),
+        (lambda s: s.rename_registered_model("churn", "x"), "churn is managed by argocd-controller: rename it there"),
+        (lambda s: s.delete_registered_model("churn"), "churn is managed by argocd-controller: delete it there"),
+        (lambda s: s.delete_model_version("churn", 1), "stages.production of churn is managed by argocd-controller"),
+        (lambda s: s.delete_model_version("churn", 2), "version 2 of churn is declared in spec.versions"),
     ],
 )
-def test_what_is_not_to_be_had_says_what_to_do(churn: ModelyardStore, call: Any, message: str) -> None:
+def test_what_git_asks_for_is_not_deleted(churn: ModelyardStore, world: World, call: Any, message: str) -> None:
+    declared = {"version": 2, "source": "s3://models/two"}
+    world.edit({"stages": {"production": 1}, "versions": [declared]}, "argocd-controller")
     with pytest.raises(MlflowException, match=message) as raised:
         call(churn)
-    assert code(raised) == "NOT_IMPLEMENTED"
+    assert code(raised) == "PERMISSION_DENIED"
+    assert stages(churn).keys() == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: s.create_registered_model("n" * 257), "a model's name takes at most 256 characters, not 257"),
+        (lambda s: s.update_registered_model("churn", "d" * 8193), "a model's description takes at most 8192"),
+        (lambda s: s.set_registered_model_tag("churn", RegisteredModelTag("a", "v" * 5001)), "the tag 'a' of a model"),
+        (lambda s: s.set_registered_model_alias("churn", "a" * 64, 1), "an alias is 1 to 63 ASCII letters"),
+        (
+            lambda s: s.create_model_version("churn", "mlflow-artifacts:/one", "r" * 65),
+            "a version's run_id takes at most",
+        ),
+    ],
+)
+def test_what_an_object_cannot_hold_is_refused_before_anything_is_written(
+    churn: ModelyardStore, world: World, call: Any, message: str
+) -> None:
+    world.client.requests.clear()
+    with pytest.raises(MlflowException, match=message) as raised:
+        call(churn)
+    assert code(raised) == "INVALID_PARAMETER_VALUE"
+    assert world.client.writes == []
 
 
 def test_there_are_no_webhooks(store: ModelyardStore) -> None:
@@ -320,7 +407,7 @@ def test_aliases(churn: ModelyardStore, world: World) -> None:
     assert world.model().spec.aliases == {"champion": 1}
     assert churn.get_model_version_by_alias("churn", "champion").version == 1
     assert churn.get_model_version("churn", "1").aliases == ["champion"]
-    assert churn.get_registered_model("churn").aliases == {"champion": "1"}
+    assert churn.get_registered_model("churn").aliases == {"champion": 1}
     assert churn.get_model_version_by_alias("churn", "latest").version == 2
     churn.delete_registered_model_alias("churn", "champion")
     with pytest.raises(MlflowException, match="alias champion not found"):
@@ -363,16 +450,23 @@ def test_a_search_for_versions(churn: ModelyardStore, world: World) -> None:
     world.clock.forward(1)
     churn.set_model_version_tag("churn", "1", ModelVersionTag("good", "yes"))
     assert [v.version for v in churn.search_model_versions("tags.good = 'yes'", 10)] == [1]
+    # As in MLflow, a tag is no update of the version, and a description is.
+    assert [v.version for v in churn.search_model_versions("name='churn'", 10)] == [2, 1]
+    churn.update_model_version("churn", "1", "text")
     assert [v.version for v in churn.search_model_versions("name='churn'", 10)] == [1, 2]
     with pytest.raises(MlflowException, match="max_results"):
         churn.search_model_versions(None, 0)
 
 
-def test_references_to_versions(churn: ModelyardStore) -> None:
-    churn.set_registered_model_alias("churn", "best", "1")
-    churn.transition_model_version_stage("churn", "1", "Production", False)
-    references = {"1": 1, "latest": 2, "@best": 1, "Production": 1}
-    assert {r: churn._version_of_reference("churn", r).version for r in references} == references
-    with pytest.raises(Exception, match="no version of 'churn' is in Staging"):
-        churn._version_of_reference("churn", "Staging")
-    assert str(Stage.STAGING) == "Staging"
+@pytest.mark.parametrize(("filter_string", "found"), [("%\n%", True), ("_ne", True), ("ONE", False), ("on", False)])
+def test_like_is_sqls(churn: ModelyardStore, filter_string: str, found: bool) -> None:
+    churn.set_model_version_tag("churn", 1, ModelVersionTag("a", "o\nne" if "\n" in filter_string else "one"))
+    assert bool(churn.search_model_versions(f"tags.a LIKE '{filter_string}'")) is found
+
+
+def test_a_version_is_no_source_by_its_stage_or_alias(churn: ModelyardStore) -> None:
+    assert churn.create_model_version("churn", "models:/churn/1").version == 3
+    for source in ("models:/churn/Production", "models:/churn@best", "models:/churn/latest"):
+        with pytest.raises(MlflowException, match="does not name a version by its number") as raised:
+            churn.create_model_version("churn", source)
+        assert code(raised) == "INVALID_PARAMETER_VALUE"

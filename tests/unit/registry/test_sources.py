@@ -10,15 +10,14 @@ ROOT = "s3://models/team/artifacts"
 class Known:
     """An MLflow with one logged model, one run and one version."""
 
-    def logged_model(self, model_id: str) -> Origin:
-        assert model_id == "m-1"
-        return Origin("mlflow-artifacts:/0/models/m-1/artifacts", "run-1", "m-1")
-
     def run_artifact(self, run_id: str, path: str) -> Origin:
-        return Origin(f"mlflow-artifacts:/0/{run_id}/artifacts/{path}", run_id)
+        return Origin(f"mlflow-artifacts:/0/{run_id}/artifacts/{path}")
 
-    def model_version(self, reference: str) -> Origin:
-        return Origin(f"s3://versions/{reference}", "run-2", "m-2")
+    def model(self, uri: str) -> Origin:
+        return {
+            "models:/m-1": Origin("mlflow-artifacts:/0/models/m-1/artifacts", "run-1", "m-1"),
+            "models:/Wine One/3": Origin("s3://versions/wine/3", None, "m-2"),
+        }[uri]
 
 
 @pytest.mark.parametrize(
@@ -30,9 +29,8 @@ class Known:
         ("mlflow-artifacts://host/api/2.0/mlflow-artifacts/artifacts/0/run", Origin(f"{ROOT}/0/run")),
         ("http://host/api/2.0/mlflow-artifacts/artifacts/0/run", Origin(f"{ROOT}/0/run")),
         ("models:/m-1", Origin(f"{ROOT}/0/models/m-1/artifacts", "run-1", "m-1")),
-        ("runs:/run-3/model", Origin(f"{ROOT}/0/run-3/artifacts/model", "run-3")),
-        ("models:/churn/3", Origin("s3://versions/churn/3", "run-2", "m-2")),
-        ("models:/Wine%20One@best", Origin("s3://versions/Wine One@best", "run-2", "m-2")),
+        ("runs:/run-3/model", Origin(f"{ROOT}/0/run-3/artifacts/model")),
+        ("models:/Wine One/3", Origin("s3://versions/wine/3", None, "m-2")),
     ],
 )
 def test_sources(source: str, origin: Origin) -> None:
