@@ -253,6 +253,8 @@ class ArtifactStore:
                 raise ArtifactMissing(f"{where} does not exist") from error
             if code in _PRECONDITION:
                 raise AlreadyExists(f"{where} exists already or has changed") from error
+            if code in _NO_BUCKET and bucket != self._bucket:
+                raise ArtifactMissing(f"{self._endpoint} has no bucket {bucket!r}") from error
             if code in _NO_BUCKET:
                 raise ArtifactStoreUnreachable(f"{self._endpoint} has no bucket {bucket!r}") from error
             if code in _DENIED:
