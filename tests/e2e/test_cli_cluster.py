@@ -42,13 +42,15 @@ class Model:
     log: str
     """Where its records are, an s3:// URI."""
 
-    def modelyard(self, *arguments: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def modelyard(
+        self, *arguments: str, more: tuple[str, ...] = (), kubeconfig: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run the plugin as kubectl finds it, with nothing but a kubeconfig."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MODELYARD_"))}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         if kubeconfig:
             environment["KUBECONFIG"] = str(kubeconfig)
-        command = ["kubectl", "modelyard", *arguments, self.name, "-n", self.kubectl.namespace]
+        command = ["kubectl", "modelyard", *arguments, self.name, *more, "-n", self.kubectl.namespace]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -134,6 +136,15 @@ def test_a_pod_of_the_cluster_gets_nothing_without_the_token(model: Model) -> No
     tracking = Kubectl(SYSTEM_NAMESPACE)
     command = ["exec", "deploy/modelyard-tracking", "-c", "tracking", "--", "python", "-c", ASK]
     assert tracking(*command, f"{url}/{model.name}/records").strip() == "403"
+
+
+def test_what_a_job_printed_comes_through_the_api_server_too(model: Model, artifacts: ArtifactAccess) -> None:
+    artifacts.write(f"{model.log.removesuffix('/log')}/evidence/smoke.log", "für\n".encode())
+    done = model.modelyard("evidence", more=("smoke.log",))
+    assert (done.returncode, done.stdout) == (0, "für\n")
+    missing = model.modelyard("evidence", more=("none.log",))
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "there is no evidence none.log" in missing.stderr
 
 
 def test_what_retention_would_delete_is_worked_out_with_the_operators_records(model: Model) -> None:

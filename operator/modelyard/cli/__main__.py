@@ -13,6 +13,7 @@ from modelyard.api.stages import STAGE_KEYS
 from modelyard.artifacts.store import ArtifactError
 from modelyard.cli.edit import approve, promote
 from modelyard.cli.errors import ALTERED, REFUSED, CliError
+from modelyard.cli.evidence import evidence
 from modelyard.cli.history import parse_time
 from modelyard.cli.model import Models
 from modelyard.cli.output import Format, Output
@@ -80,6 +81,7 @@ def _parser() -> ArgumentParser:
     _history(commands.add_parser("history", help="who moved which version where and when, and what was refused"))
     _verify(commands.add_parser("verify", help="check that no record was altered, removed or put in later"))
     _versions(commands.add_parser("versions", help="the versions, their stages and what the gates said"))
+    _evidence(commands.add_parser("evidence", help="what a gate's Job printed, as the records know it"))
     _promote(commands.add_parser("promote", help="ask for a version in a stage, and wait for the verdict"))
     _approve(commands.add_parser("approve", help="approve a version for a stage"))
     _retention(commands.add_parser("retention", help="whose files retention would delete, and why the rest stays"))
@@ -125,6 +127,11 @@ def _verify(parser: ArgumentParser) -> None:
 
 def _versions(parser: ArgumentParser) -> None:
     _common(parser, versions)
+
+
+def _evidence(parser: ArgumentParser) -> None:
+    _common(parser, evidence)
+    parser.add_argument("name", metavar="NAME", nargs="?", help="as a gate's message has it; default: list them")
 
 
 def _promote(parser: ArgumentParser) -> None:

@@ -101,6 +101,12 @@ class Output:
         """Write a line."""
         self._print(self._out, Text.assemble(*(_text(part) for part in parts)))
 
+    def text(self, text: str) -> None:
+        """Write what others have written; on a terminal it gets to move no cursor and change no colour."""
+        if self._out.isatty():
+            text = "".join(letter if letter in "\n\t" or letter.isprintable() else "\ufffd" for letter in text)
+        self._out.write(text)
+
     def note(self, message: str) -> None:
         """Say something that is no part of the answer."""
         self._print(self._err, Text(message, QUIET))

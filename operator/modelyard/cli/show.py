@@ -13,6 +13,7 @@ from modelyard.api.gates import GateResult, GateVerdict
 from modelyard.api.model_status import VersionStatus
 from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.api.stages import ASSIGNABLE, STAGE_KEYS
+from modelyard.artifacts.store import ArtifactMissing
 from modelyard.cli.errors import ALTERED, CliError
 from modelyard.cli.history import Row, Wanted, entered, event_json, rows, state_at
 from modelyard.cli.model import Models, Records
@@ -323,8 +324,6 @@ def _damaged(models: Models, state: ModelState) -> list[tuple[int, str]]:
         raise CliError(
             "reading the models' files needs the artifact store: MODELYARD_ARTIFACT_STORE and AWS credentials"
         )
-    from modelyard.artifacts.store import ArtifactMissing  # noqa: PLC0415 - and S3's client, as in sources
-
     damaged = []
     for version in state.shown:
         if version.purge:

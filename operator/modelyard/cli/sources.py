@@ -6,17 +6,17 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+from urllib.parse import quote
 
 from modelyard.api.names import RECORDS_TOKEN_HEADER
+from modelyard.artifacts.store import ArtifactMissing, ArtifactStore
 from modelyard.cli.chain import StoredRecord
 from modelyard.cli.errors import Altered, CliError
 from modelyard.cluster.client import ApiError, Client, NotFound
 from modelyard.cluster.resources import SECRETS, SERVICES
+from modelyard.registry.ledger import Ledger
 from modelyard.settings import StoreSettings
-
-if TYPE_CHECKING:
-    from modelyard.artifacts.store import ArtifactStore
 
 OPERATOR_NAMESPACE = "modelyard-system"
 """Where the installation guide puts the operator."""
@@ -41,6 +41,9 @@ class Source(Protocol):
     def records(self, namespace: str, name: str, after: int = 0) -> list[StoredRecord]:
         """Return the records of the model in the object `name` that follow `after`, in order. Raises `Unavailable`."""
 
+    def evidence(self, namespace: str, name: str, evidence: str) -> bytes:
+        """Return what a validation Job left. Raises `CliError` where there is none of that name, `Unavailable`."""
+
     def artifacts(self) -> str:
         """Return the directory below which the installation keeps models' files, an s3:// URI."""
 
@@ -55,10 +58,17 @@ class StoreSource:
 
     def records(self, namespace: str, name: str, after: int = 0) -> list[StoredRecord]:
         """Return the records that follow `after`. Raises `ArtifactStoreUnreachable`, `Altered`."""
-        from modelyard.registry.ledger import Ledger  # noqa: PLC0415 - and S3's client, which most commands do without
 
         found = Ledger(self.store, namespace, name).raw(after, _EVERYTHING)
         return [StoredRecord(_sequence(key), data) for key, data in found]
+
+    def evidence(self, namespace: str, name: str, evidence: str) -> bytes:
+        """Return what a validation Job left. Raises `CliError`, `ArtifactStoreUnreachable`."""
+
+        try:
+            return self.store.get(Ledger(self.store, namespace, name).evidence_key(evidence)).data
+        except ArtifactMissing as error:
+            raise CliError(f"there is no evidence {evidence} of {name}") from error
 
     def artifacts(self) -> str:
         """Return the store's directory of artifacts."""
@@ -85,6 +95,16 @@ class OperatorSource:
                 return found
             found += page
 
+    def evidence(self, namespace: str, name: str, evidence: str) -> bytes:
+        """Return what a validation Job left. Raises `CliError`, `Unavailable`."""
+        path = f"{self._path}/namespaces/{namespace}/registeredmodels/{name}/evidence/{quote(evidence, safe='')}"
+        try:
+            return self._read(path, [])
+        except Unavailable as error:
+            if isinstance(error.__cause__, NotFound):
+                raise CliError(f"there is no evidence {evidence} of {name}") from error
+            raise
+
     def artifacts(self) -> str:
         """Return the directory that the operator knows. Raises `Unavailable`."""
         return str(json.loads(self._read(f"{self._path}/store", []))["artifacts"])
@@ -108,8 +128,6 @@ def find_source(client: Client, environment: Mapping[str, str], operator_namespa
     Raises `Unavailable` where there is neither, `SettingsError` where the environment's is no store.
     """
     if environment.get("MODELYARD_ARTIFACT_STORE"):
-        from modelyard.artifacts.store import ArtifactStore  # noqa: PLC0415
-
         settings = StoreSettings.from_environment(environment)
         return StoreSource(ArtifactStore(settings), settings)
     service = _operator(client, operator_namespace or environment.get("MODELYARD_OPERATOR_NAMESPACE"))

@@ -77,6 +77,14 @@ def test_json_is_json_and_keeps_letters() -> None:
     assert stream.getvalue() == '{\n  "model": "Über"\n}\n'
 
 
+def test_what_others_have_written_does_not_play_with_a_terminal() -> None:
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        Output(Format.TABLE, stream).text("für\x1b[31m\tred\n")
+    assert terminal.getvalue() == "für\ufffd[31m\tred\n"
+    assert pipe.getvalue() == "für\x1b[31m\tred\n"
+
+
 def test_what_is_waited_for_is_said_once_in_a_pipe() -> None:
     errors = io.StringIO()
     with Output(Format.TABLE, io.StringIO(), errors).waiting() as progress:

@@ -1,0 +1,59 @@
+"""`evidence`: what a validation Job printed, checked against the record that names it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from argparse import Namespace
+
+from modelyard.api.gates import GateResult
+from modelyard.cli.errors import Altered, CliError
+from modelyard.cli.model import Models, Records
+from modelyard.cli.output import Output
+from modelyard.records.events import PromotionRefused, StagesChanged
+
+_NAMED = re.compile(r"\((?P<name>[^() ]+\.log), sha256:(?P<digest>[0-9a-f]{8,64})\)$")
+
+
+def evidence(models: Models, output: Output, arguments: Namespace) -> int:
+    """Print a log that a gate's message names, or say which there are."""
+    records = models.records(arguments.model, models.find(arguments.model))
+    named = _named(records)
+    if arguments.name is None:
+        return _list(output, named)
+    text = models.source.evidence(models.namespace, models.object_name(arguments.model), arguments.name)
+    digest = hashlib.sha256(text).hexdigest()
+    expected = named.get(arguments.name)
+    if expected is None:
+        output.note("no record names this yet, so whether it is as it was written is not known")
+    elif not digest.startswith(expected):
+        raise Altered(
+            f"{arguments.name} was altered: a record knows it as sha256:{expected}…, it is sha256:{digest} now"
+        )
+    decoded = text.decode(errors="replace")
+    if output.is_json:
+        output.json({"name": arguments.name, "sha256": digest, "verified": expected is not None, "log": decoded})
+    else:
+        output.text(decoded)
+    return 0
+
+
+def _list(output: Output, named: dict[str, str]) -> int:
+    if not named:
+        raise CliError("no gate has run a Job")
+    for name in named:
+        output.text(f"{name}\n")
+    return 0
+
+
+def _named(records: Records) -> dict[str, str]:
+    """Return the logs that records name, oldest first: name → the beginning of the SHA-256."""
+    results: list[GateResult] = []
+    for sealed in records.events:
+        event = sealed.event
+        if isinstance(event, StagesChanged):
+            results += [gate for each in event.gates for gate in each.gates]
+        elif isinstance(event, PromotionRefused):
+            results += event.gates
+    found = (_NAMED.search(result.message) for result in results)
+    return {match["name"]: match["digest"] for match in found if match}
