@@ -25,6 +25,7 @@ _PORT_NAME = "records"
 _TOKEN_SECRET_SUFFIX = "-records"  # noqa: S105 - of a Secret's name
 _OPERATOR_LABELS = "app.kubernetes.io/part-of=modelyard,app.kubernetes.io/component=operator"
 _KEY = re.compile(r"^(?:.*/)?(\d{8,})\.json$")
+_PAGE = 500
 _EVERYTHING = 1 << 31
 
 
@@ -110,7 +111,10 @@ class OperatorSource:
         return str(json.loads(self._read(f"{self._path}/store", []))["artifacts"])
 
     def _page(self, path: str, after: int) -> list[StoredRecord]:
-        return [_stored(json.loads(line)) for line in self._read(path, [("after", str(after))]).splitlines()]
+        return [
+            _stored(json.loads(line))
+            for line in self._read(path, [("after", str(after)), ("limit", str(_PAGE))]).splitlines()
+        ]
 
     def _read(self, path: str, query: list[tuple[str, str]]) -> bytes:
         try:
