@@ -6,8 +6,8 @@ change outside metadata and status, and `managedFields` say who wrote which fiel
 
 from __future__ import annotations
 
-import copy
 import itertools
+import pickle
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -63,7 +63,7 @@ class FakeClient(Client):
         path = resource.path(namespace, name)
         self._note("GET", path)
         with self._lock:
-            return copy.deepcopy(self._existing(path))
+            return _copied(self._existing(path))
 
     def list_all(
         self,
@@ -78,7 +78,7 @@ class FakeClient(Client):
         collection = resource.path(None).rsplit("/", 1)[0]
         with self._lock:
             return [
-                copy.deepcopy(body)
+                _copied(body)
                 for path, body in sorted(self._objects.items())
                 if path.startswith(f"{collection}/namespaces/")
                 and path.split("/")[-2] == resource.plural
@@ -92,7 +92,7 @@ class FakeClient(Client):
         with self._lock:
             if path in self._objects:
                 raise Conflict(409, "AlreadyExists", f"{path} already exists")
-            created = copy.deepcopy(body)
+            created = _copied(body)
             created.pop("status", None)
             created["metadata"] |= {
                 "namespace": namespace,
@@ -111,7 +111,7 @@ class FakeClient(Client):
                 return self.create(resource, metadata["namespace"], body, field_manager)
             before = self._objects[path]
             if subresource:
-                after = {**copy.deepcopy(before), "status": copy.deepcopy(body["status"])}
+                after = {**_copied(before), "status": _copied(body["status"])}
             else:
                 after = _merged(before, {key: value for key, value in body.items() if key != "status"})
             return self._store(path, before, after, field_manager, bump=not subresource)
@@ -131,7 +131,7 @@ class FakeClient(Client):
         with self._lock:
             before = self._existing(path)
             self._check_version(path, before, body)
-            after = {**copy.deepcopy(before), "status": copy.deepcopy(body.get("status", {}))}
+            after = {**_copied(before), "status": _copied(body.get("status", {}))}
             return self._store(path, before, after, field_manager, bump=False)
 
     def delete(self, resource: ResourceType, namespace: str, name: str, *, uid: str | None = None) -> None:
@@ -161,7 +161,7 @@ class FakeClient(Client):
     def _store(self, path: str, before: Json, after: Json, manager: str, *, bump: bool) -> Json:
         """Keep `after`; a write that changes nothing changes no version."""
         if _without_versions(before) == _without_versions(after) and path in self._objects:
-            return copy.deepcopy(before)
+            return _copied(before)
         metadata = after["metadata"]
         if bump and _spec(before) != _spec(after):
             metadata["generation"] = metadata.get("generation", 0) + 1
@@ -169,7 +169,7 @@ class FakeClient(Client):
         metadata["managedFields"] = self._managed(metadata.get("managedFields", []), changed, after, manager, bump)
         metadata["resourceVersion"] = str(next(self._versions))
         self._objects[path] = after
-        return copy.deepcopy(after)
+        return _copied(after)
 
     def _managed(
         self, entries: list[Json], changed: set[tuple[Path, str]], after: Json, manager: str, bump: bool
@@ -193,11 +193,16 @@ class FakeClient(Client):
         return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _copied(body: Any) -> Any:
+    # Several times as fast as copy.deepcopy.
+    return pickle.loads(pickle.dumps(body))
+
+
 def _merged(target: Any, patch: Any) -> Any:
     """RFC 7386."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
-    result = copy.deepcopy(target) if isinstance(target, dict) else {}
+        return _copied(patch)
+    result = _copied(target) if isinstance(target, dict) else {}
     for key, value in patch.items():
         if value is None:
             result.pop(key, None)
