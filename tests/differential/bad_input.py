@@ -22,7 +22,7 @@ _BAD: dict[str, tuple[Any, ...]] = {
     "tag": (("", "x"), ("..", "x"), ("k" * 251, "x"), ("ok", "v" * 6000), ("ok", "v" * 100_001), ("a//b", "")),
     "tags": ([("", "x")], [("k" * 251, "x")], [("ok", "v" * 6000)], [("ok", "v" * 100_001)], [("a", "1"), ("a", "2")]),
     "description": ("d" * 9000, "d" * 5001),
-    "source": ("", "file:///tmp/model", "s3://modelyard", "$STORE/../secret", "http://host/model", "models:/churn"),
+    "source": ("", "file:///tmp/model", "s3://", "$STORE/../secret", "http://host/model", "models:/churn"),
     "run_id": ("r" * 65,),
     "model_id": ("m-unknown",),
     "archive_existing_versions": ("false", "", 1),

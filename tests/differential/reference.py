@@ -12,7 +12,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_INTERNAL, STAGE_NONE
-from mlflow.store.model_registry import sqlalchemy_store
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlModelVersionTag, SqlRegisteredModel
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
@@ -30,11 +29,6 @@ class Version:
 
 
 Times = dict[tuple[str, int], int | None]
-
-
-def _now() -> int:
-    # Looked up for every call: a test may have replaced it.
-    return int(vars(sqlalchemy_store)["get_current_time_millis"]())
 
 
 class Reference:
@@ -109,13 +103,18 @@ class Reference:
             )
 
     def take_out_of_stage(self, name: str, stage: str, but: int) -> int:
-        """Let `but` be the only version in the stage; return how many left it."""
+        """Let `but` be the only version in the stage, as of when it got there; return how many left it."""
+        promoted = (
+            sa.select(SqlModelVersion.last_updated_time)
+            .where(SqlModelVersion.name == name, SqlModelVersion.version == but)
+            .scalar_subquery()
+        )
         with self.store.engine.begin() as connection:
             done = connection.execute(
                 sa.update(SqlModelVersion)
                 .where(SqlModelVersion.name == name)
                 .where(SqlModelVersion.current_stage == stage, SqlModelVersion.version != but)
-                .values(current_stage=STAGE_NONE, last_updated_time=_now())
+                .values(current_stage=STAGE_NONE, last_updated_time=promoted)
             )
             return done.rowcount
 

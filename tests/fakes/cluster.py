@@ -12,13 +12,14 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from modelyard.cluster.client import Client, Conflict, NotFound
 from modelyard.cluster.resources import ResourceType
 
 Json = dict[str, Any]
 Path = tuple[str, ...]
+T = TypeVar("T")
 
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
@@ -193,9 +194,10 @@ class FakeClient(Client):
         return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _copied(body: Any) -> Any:
+def _copied(body: T) -> T:
     # Several times as fast as copy.deepcopy.
-    return pickle.loads(pickle.dumps(body))
+    copied: T = pickle.loads(pickle.dumps(body))
+    return copied
 
 
 def _merged(target: Any, patch: Any) -> Any:
