@@ -20,6 +20,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersionTag
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from modelyard.registry.objects import REGISTERED_MODELS
 from modelyard.registry.registry import Candidate, Registry
@@ -45,8 +47,10 @@ def timed(act: Callable[[], object]) -> float:
 class Bench:
     """One model in both registries."""
 
-    def __init__(self, cluster: Cluster, ours: MlflowClient, theirs: MlflowClient) -> None:
+    def __init__(self, cluster: Cluster, ours: MlflowClient, theirs: MlflowClient, database: Path) -> None:
+        """`database` is the file of MLflow's own registry."""
         self.cluster = cluster
+        self.database = database
         self.clients = {"modelyard": ours, "mlflow": theirs}
         self.source = cluster.put_model("bench")
         for client in self.clients.values():
@@ -67,15 +71,17 @@ class Bench:
         return {which: statistics.median(turn[which] for turn in turns) for which in self.clients}
 
     def fill(self, size: int) -> None:
-        """Register until there are that many: ours by the same code without the server, theirs through it."""
+        """Register until there are that many, in both registries by their own code without a server in between."""
         registry = Registry(self.cluster.client, self.cluster.store, now)
         have = registry.read(NAMESPACE, MODEL)[1].latest_version
         candidate = Candidate(
             source=self.source, artifact=self.source, created_by="mlflow", tags=TAGS, description=DESCRIPTION
         )
+        theirs = SqlAlchemyStore(f"sqlite:///{self.database}")
+        tags = [ModelVersionTag(key, value) for key, value in TAGS.items()]
         for number in range(have, size):
             registry.register_version(NAMESPACE, MODEL, candidate)
-            self.register("mlflow")
+            theirs.create_model_version(MODEL, self.source, tags=tags, description=DESCRIPTION)
             if number % 500 == 0:
                 print(f"  {number} of {size} versions", flush=True)
 
@@ -155,7 +161,7 @@ def main() -> int:
         ours = stack.enter_context(run_tracking(cluster, parts["ours"], f"modelyard://{NAMESPACE}"))
         theirs = stack.enter_context(run_tracking(cluster, parts["theirs"], None))
         stack.enter_context(operator(cluster, parts["operator"], ours))
-        bench = Bench(cluster, MlflowClient(ours), MlflowClient(theirs))
+        bench = Bench(cluster, MlflowClient(ours), MlflowClient(theirs), parts["theirs"] / "mlflow.db")
         print(f"registering {MEASURED} versions in turns", flush=True)
         first = bench.register_some()
         rows = ["| versions | what | Modelyard | MLflow, SQLite |", "|---|---|---|---|"]
