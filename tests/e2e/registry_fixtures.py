@@ -186,8 +186,9 @@ def own_cluster(api_server: ApiServer, minio: Minio) -> Cluster:
 class Operator:
     """Reconciles what has changed, as the operator's process does, until it is stopped."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, namespace: str = NAMESPACE) -> None:
         self._cluster = cluster
+        self._namespace = namespace
         self._reconciler = cluster.new_reconciler()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -205,12 +206,12 @@ class Operator:
     def _run(self) -> None:
         seen: dict[str, str] = {}
         while not self._stopped.wait(0.05):
-            for body in self._cluster.client.list_all(REGISTERED_MODELS, NAMESPACE):
+            for body in self._cluster.client.list_all(REGISTERED_MODELS, self._namespace):
                 metadata = body["metadata"]
                 if seen.get(metadata["uid"]) == metadata["resourceVersion"]:
                     continue
                 try:
-                    self._reconciler(NAMESPACE, metadata["name"])
+                    self._reconciler(self._namespace, metadata["name"])
                 except Exception as error:
                     self.failures.append(error)
                 seen[metadata["uid"]] = metadata["resourceVersion"]
