@@ -83,7 +83,7 @@ class Bench:
             registry.register_version(NAMESPACE, MODEL, candidate)
             theirs.create_model_version(MODEL, self.source, tags=tags, description=DESCRIPTION)
             if number % 500 == 0:
-                print(f"  {number} of {size} versions", flush=True)
+                print(f"  {number} of {size} versions", file=sys.stderr, flush=True)
 
     def search(self, which: str, max_results: int, filter_string: str) -> float:
         """Return the median of a search's milliseconds."""
@@ -164,10 +164,9 @@ def main() -> int:
         bench = Bench(cluster, MlflowClient(ours), MlflowClient(theirs), parts["theirs"] / "mlflow.db")
         print(f"registering {MEASURED} versions in turns", flush=True)
         first = bench.register_some()
-        rows = ["| versions | what | Modelyard | MLflow, SQLite |", "|---|---|---|---|"]
+        print("| versions | what | Modelyard | MLflow, SQLite |\n|---|---|---|---|", flush=True)
         for size in SIZES:
-            rows += measure(bench, first, size)
-        print("\n".join(rows))
+            print("\n".join(measure(bench, first, size)), flush=True)
     return 0
 
 
