@@ -12,7 +12,7 @@ from modelyard.api.model_status import CandidateStatus, RegisteredModelStatus
 from modelyard.api.names import FIELD_MANAGER, editor_annotation
 from modelyard.api.registeredmodel import STAGE_KEYS, RegisteredModel
 from modelyard.artifacts.store import ArtifactStore, ArtifactStoreUnreachable
-from modelyard.cluster.client import Client, Conflict
+from modelyard.cluster.client import Client, Conflict, NotFound
 from modelyard.decide.conditions import Verdict, conditions
 from modelyard.decide.managers import last_editor
 from modelyard.decide.registeredmodel import (
@@ -150,8 +150,8 @@ class RegisteredModelReconciler:
                     return Outcome(RETRY_SECONDS)
                 reported = conditions(model.status.conditions, step.verdicts, model.metadata.generation, now)
                 self._registry.write_status(body, model, step.status.model_copy(update={"conditions": reported}))
-            except (Outdated, Conflict):
-                # Somebody else wrote a record or the object: take that in and decide again.
+            except (Outdated, Conflict, NotFound):
+                # Somebody else wrote a record or the object, or deleted it: take that in and decide again.
                 memory.taken_in_at = None
                 continue
             if step.recorded:
