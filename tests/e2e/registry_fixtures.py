@@ -26,7 +26,7 @@ import pytest
 
 from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.artifacts.store import ArtifactStore, connect
-from modelyard.cluster.client import Client
+from modelyard.cluster.client import Client, Conflict
 from modelyard.reconcile.registeredmodel import RegisteredModelReconciler
 from modelyard.registry.objects import REGISTERED_MODELS
 from modelyard.registry.registry import Candidate, Registry
@@ -201,7 +201,7 @@ class Operator:
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._thread.join(timeout=60)
-        assert self.failures == []
+        assert self.failures == [], self.failures
 
     def _run(self) -> None:
         seen: dict[str, str] = {}
@@ -212,6 +212,9 @@ class Operator:
                     continue
                 try:
                     self._reconciler(self._namespace, metadata["name"])
+                except Conflict:
+                    # Others wrote it every time: the operator's queue tries again.
+                    continue
                 except Exception as error:
                     self.failures.append(error)
                 seen[metadata["uid"]] = metadata["resourceVersion"]
