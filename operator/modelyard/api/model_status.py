@@ -46,9 +46,7 @@ class VersionStatus(StatusModel):
     flavors: Annotated[tuple[str, ...], Field(max_length=32)] = ()
     created_at: Timestamp
     created_by: Annotated[str, Field(max_length=128, description="The field manager that registered it.")] = ""
-    updated_at: Annotated[Timestamp | None, Field(description="When its stage, description or tags changed last.")] = (
-        None
-    )
+    updated_at: Annotated[Timestamp | None, Field(description="When its stage or description changed last.")] = None
 
 
 User = Annotated[str, Field(max_length=253, description="The authenticated user, where admission gives it.")]
