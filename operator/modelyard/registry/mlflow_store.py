@@ -10,6 +10,7 @@ MLflow 3.17.2 over the RegisteredModels of one namespace. One instance serves al
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,13 +22,12 @@ from mlflow.entities.model_registry import RegisteredModel as MlflowModel
 from mlflow.entities.model_registry.model_version_stages import get_canonical_stage
 from mlflow.exceptions import MlflowException
 from mlflow.prompt.registry_utils import handle_resource_already_exist_error, has_prompt_tag
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.store.entities.paged_list import PagedList
 from mlflow.store.model_registry import (
     SEARCH_MODEL_VERSION_MAX_RESULTS_DEFAULT,
     SEARCH_REGISTERED_MODEL_MAX_RESULTS_DEFAULT,
 )
-from mlflow.store.model_registry.abstract_store import AbstractStore
 from mlflow.utils.validation import (
     _REGISTERED_MODEL_ALIAS_LATEST,
     _validate_model_alias_name,
@@ -51,14 +51,17 @@ from modelyard.registry import mlflow_entities as entities
 from modelyard.registry import mlflow_limits as limits
 from modelyard.registry import mlflow_search as search
 from modelyard.registry.lifecycle import Lifecycle
-from modelyard.registry.mlflow_errors import not_implemented, translated
+from modelyard.registry.mlflow_errors import translated
 from modelyard.registry.mlflow_lookup import MlflowLookup
+from modelyard.registry.mlflow_webhooks import WithoutWebhooks
 from modelyard.registry.objects import REGISTERED_MODELS, VersionNotFound
 from modelyard.registry.registry import Candidate, Clock, Registry, VersionMetadata, version_of
 from modelyard.registry.sources import download_uri, resolve
 from modelyard.registry.spec_edits import SpecEdits
 from modelyard.registry.transitions import Transitions
 from modelyard.settings import RegistrySettings
+
+_READERS = 8
 
 
 def _namespace(store_uri: str | None) -> str:
@@ -70,7 +73,7 @@ def _namespace(store_uri: str | None) -> str:
     return parts.netloc
 
 
-class ModelyardStore(AbstractStore):
+class ModelyardStore(WithoutWebhooks):
     """MLflow's model registry on the RegisteredModels of one namespace."""
 
     def __init__(
@@ -348,41 +351,6 @@ class ModelyardStore(AbstractStore):
             raise MlflowException(f"Registered model alias {alias} not found.", INVALID_PARAMETER_VALUE)
         return entities.model_version(model, version_of(state, name, model.aliases[alias]))
 
-    # Webhooks: MLflow's do not cover stages; watching the RegisteredModels does.
-
-    def list_webhooks(self, max_results: int | None = None, page_token: str | None = None) -> PagedList:
-        """There are none."""
-        return PagedList([], None)
-
-    def list_webhooks_by_event(
-        self, event: Any, max_results: int | None = None, page_token: str | None = None
-    ) -> PagedList:
-        """There are none."""
-        return PagedList([], None)
-
-    def get_webhook(self, webhook_id: str) -> Any:
-        """There are none."""
-        raise MlflowException(f"Webhook with ID {webhook_id} not found.", RESOURCE_DOES_NOT_EXIST)
-
-    def create_webhook(self, *_: Any, **__: Any) -> Any:
-        """Not to be had."""
-        not_implemented(
-            "MLflow's webhooks, which do not cover stages, are not kept here: spec.webhooks of a RegisteredModel sends "
-            f"every transition (kubectl edit registeredmodel -n {self._namespace})"
-        )
-
-    def update_webhook(self, webhook_id: str, *_: Any, **__: Any) -> Any:
-        """There are none."""
-        return self.get_webhook(webhook_id)
-
-    def delete_webhook(self, webhook_id: str) -> None:
-        """There are none."""
-        self.get_webhook(webhook_id)
-
-    def test_webhook(self, webhook_id: str, event: Any = None) -> Any:
-        """There are none."""
-        return self.get_webhook(webhook_id)
-
     def _await_model_version_creation(self, mv: ModelVersion, await_creation_for: int) -> None:
         """A version is complete when it is there."""
 
@@ -397,7 +365,9 @@ class ModelyardStore(AbstractStore):
     def _models(self) -> list[tuple[RegisteredModel, ModelState]]:
         bodies = self._registry.client.list_all(REGISTERED_MODELS, self._namespace)
         models = canonical(RegisteredModel.parse(body) for body in bodies)
-        found = [(model, self._registry.state_of(model)) for model in models]
+        # The first look at a model after a start reads its log.
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = list(zip(models, pool.map(self._registry.state_of, models), strict=True))
         return [(model, state) for model, state in found if not state.has_ended(model.metadata.uid)]
 
     def _recorded(self, model: RegisteredModel) -> MlflowModel:
