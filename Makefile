@@ -66,7 +66,7 @@ lint: bootstrap ## Check style, types, layers and that generated files are curre
 
 .PHONY: test-unit
 test-unit: bootstrap cluster-build ## Run the tests that need no cluster
-	$(UV) run pytest --numprocesses auto --dist loadfile tests/unit
+	$(UV) run pytest --numprocesses auto --dist loadfile --hypothesis-profile same-every-time tests/unit
 
 .PHONY: guides-python
 guides-python: ## Make the environment of MLflow's guides: the oldest client that is promised to work

@@ -86,7 +86,9 @@ def _target(spec: Column | Tensor) -> object:
 def _cast_column(values: pd.Series[Any], spec: Column | Tensor) -> pd.Series[Any]:
     if isinstance(spec, Tensor):
         return _cast_for_tensor(values, spec)
-    if isinstance(spec.type, Anything):
+    # As in MLflow: texts that pandas has typed stay so, and two columns of one name have no one type.
+    typed = spec.type is Scalar.string and isinstance(values.dtype, pd.StringDtype)
+    if typed or isinstance(spec.type, Anything):
         return values
     if not isinstance(spec.type, Scalar):
         kind, required = spec.type, spec.required

@@ -77,6 +77,7 @@ MESSAGES = [
     Row("bad UTF-8", "numbers", b"\xff", BAD, "UnicodeDecodeError"),
     Row("records as a dict", "numbers", {"dataframe_records": {}}, BAD, "must be a list of records"),
     Row("split as a list", "numbers", {"dataframe_split": []}, BAD, "must be a dictionary. Got list"),
+    Row("a text column twice", "numbers", split(["s", "s"]), BAD, "column s to type '<class 'object'>'"),
     Row("split that does not fit", "numbers", split(["a"], [1, 2]), BAD, "1 columns passed"),
     Row("uneven lengths", "doubles", instances({"a": [1], "b": [1, 2], "c": [1]}), BAD, "not the same"),
     Row("wrong shape", "matrix", inputs([[1, 2]]), INVALID, "does not match expected shape (-1, 4)"),
