@@ -187,7 +187,7 @@ class _Folding:
             number: version.model_copy(update={"updated_at": event.at}) for number, version in came.versions.items()
         }
         self.refusals = dict(came.refusals)
-        self.transitions += list(reversed(came.transitions))
+        self.transitions = list(reversed(came.transitions))
         self._draft.update(
             latest_version=max(counted, came.latest_version),
             stages=came.stages,

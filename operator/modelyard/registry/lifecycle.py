@@ -66,7 +66,14 @@ class Lifecycle:
         new_name = ended.ended.renamed_to
         assert new_name is not None
         namespace = model.metadata.namespace
-        self._continue_log(model, ended, new_name, by)
+        before = self._registry.ledger(namespace, model.metadata.name).state_at(ended.sequence - 1)
+        before = before.model_copy(update={"created_at": before.created_at or model.metadata.creation_timestamp})
+        other = self._registry.look_up(namespace, new_name)
+        if other is not None and other[1].continued_from != ended.digest:
+            # Somebody was faster: this model goes on under the name that it has.
+            self._continue_log(model, ended, before, model.metadata.name, by)
+            raise NameTaken(f"Registered Model (name={new_name}) already exists.")
+        self._continue_log(model, ended, before, RegisteredModel.object_name_of(new_name), by)
         body = self._body(model, new_name)
         try:
             created = self._registry.client.create(REGISTERED_MODELS, namespace, body, by)
@@ -77,20 +84,17 @@ class Lifecycle:
         self._registry.show(namespace, new_name)
         return RegisteredModel.parse(created)
 
-    def _continue_log(self, model: RegisteredModel, ended: ModelState, new_name: str, by: str) -> None:
-        """Begin the new log with what the old one folded to before its end, unless that is done."""
-        namespace, old = model.metadata.namespace, model.metadata.name
-        before = self._registry.ledger(namespace, old).state_at(ended.sequence - 1)
-        before = before.model_copy(update={"created_at": before.created_at or model.metadata.creation_timestamp})
+    def _continue_log(self, model: RegisteredModel, ended: ModelState, before: ModelState, name: str, by: str) -> None:
+        """Let the log of the object `name` go on with what this model's folded to before its end, unless it does."""
         continued = ModelContinued(
             by=by,
             at=precise_timestamp(self._clock()),
-            from_object=old,
+            from_object=model.metadata.name,
             from_sequence=ended.sequence,
             digest=ended.digest,
             state=before.model_dump(by_alias=True, mode="json", exclude_none=True),
         )
-        ledger = self._registry.ledger(namespace, RegisteredModel.object_name_of(new_name))
+        ledger = self._registry.ledger(model.metadata.namespace, name)
 
         def draft(state: ModelState) -> Event | None:
             return None if state.continued_from == ended.digest else continued

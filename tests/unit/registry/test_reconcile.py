@@ -14,7 +14,7 @@ from modelyard.reconcile.registeredmodel import (
     RegisteredModelReconciler,
 )
 from modelyard.registry.ledger import RecordsAltered
-from modelyard.registry.objects import REGISTERED_MODELS
+from modelyard.registry.objects import REGISTERED_MODELS, NameTaken
 from modelyard.registry.registry import Candidate
 from tests.unit.registry.world import NAMESPACE, Crash, World
 
@@ -379,6 +379,25 @@ def test_a_crash_at_any_write_of_a_renaming_is_finished_by_the_operator(promoted
     assert {number: version.stage for number, version in state.versions.items()} == {1: "Production", 2: "None"}
     assert promoted.registry.find_model(NAMESPACE, "churn") is None
     assert promoted.log("ModelContinued", object_name("Churn 2")) == [1]
+
+
+def test_a_renaming_that_somebody_forestalls_is_taken_back(promoted: World) -> None:
+    def overtake(key: str) -> None:
+        promoted.on_put = None
+        other = promoted.new_registry()
+        other.ensure_model(NAMESPACE, "taken", "mlflow")
+        other.register_version(NAMESPACE, "taken", Candidate("x", promoted.bucket.put_model("x"), "mlflow"))
+
+    before, labels = promoted.state(), promoted.labels()
+    promoted.on_put = overtake
+    with pytest.raises(NameTaken, match="taken"):
+        promoted.lifecycle().rename(NAMESPACE, "churn", "taken", "mlflow")
+    after = promoted.state()
+    assert (after.stages, after.transitions) == (before.stages, before.transitions)
+    assert {number: version.stage for number, version in after.versions.items()} == labels
+    assert [version.source for version in promoted.state("taken").shown] == ["x"]
+    promoted.reconcile()
+    assert promoted.ready()[0] == "True"
 
 
 @pytest.mark.parametrize("write", [1, 2])
