@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import kubernetes.client
+import kubernetes.config
 import pytest
 
 from modelyard.api import RegisteredModel
-from modelyard.cluster.client import ApiError, Client, Conflict, Invalid, NotFound, connect
+from modelyard.cluster.client import ApiError, Client, Conflict, Invalid, NotFound
 from modelyard.cluster.ensure import ensure
 from modelyard.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, of_kind
 from tests.api.conftest import NAMESPACE, Server
@@ -23,7 +25,14 @@ def requests() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def client(server: Server, requests: list[tuple[str, str]]) -> Client:
-    return Client(connect(), lambda method, path: requests.append((method, path)))
+    return Client(connection(server), lambda method, path: requests.append((method, path)))
+
+
+def connection(server: Server) -> kubernetes.client.ApiClient:
+    configuration = kubernetes.client.Configuration()
+    kubernetes.config.load_kube_config(str(server.api.kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
+    configuration.retries = False
+    return kubernetes.client.ApiClient(configuration)
 
 
 def config_map(name: str, of: str = "client-tests", **data: str) -> Json:
@@ -133,8 +142,10 @@ def test_what_is_not_there_is_not_found(client: Client) -> None:
         client.get(CONFIG_MAPS, NAMESPACE, "nothing")
 
 
-def test_a_server_that_does_not_answer_is_unreachable() -> None:
-    api = connect()
+def test_a_server_that_does_not_answer_is_unreachable(server: Server) -> None:
+    api = connection(server)
+    # The hook would read the address again from the kubeconfig.
+    api.configuration.refresh_api_key_hook = None
     api.configuration.host = "https://127.0.0.1:1"
     with pytest.raises(ApiError) as raised:
         Client(api).get(CONFIG_MAPS, NAMESPACE, "x")
