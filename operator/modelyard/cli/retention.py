@@ -15,7 +15,7 @@ from modelyard.cli.model import Models
 from modelyard.cli.output import BAD, GOOD, QUIET, Cell, Column, Output, short_time, styled
 from modelyard.cluster.client import ApiError
 from modelyard.cluster.resources import of_kind
-from modelyard.decide.retention import Surroundings, plan
+from modelyard.decide.retention import Surroundings, directories, plan, served_by_number
 from modelyard.records.events import PurgeStep
 from modelyard.records.state import VersionState
 from modelyard.registry.objects import REGISTERED_MODELS
@@ -75,15 +75,11 @@ def _wanted(model: RegisteredModel, arguments: Namespace) -> Retention:
 
 def _surroundings(models: Models, output: Output, model: RegisteredModel) -> Surroundings:
     deployments = models.client.list_all(of_kind(ModelDeployment), models.namespace)
-    served = {
-        deployment.spec.model.version
-        for deployment in map(ModelDeployment.parse, deployments)
-        if deployment.spec.model.name == model.model_name and deployment.spec.model.version
-    }
-    return Surroundings(models.source.artifacts(), frozenset(served), frozenset(_elsewhere(models, output, model)))
+    served = served_by_number(model, map(ModelDeployment.parse, deployments))
+    return Surroundings(models.source.artifacts(), served, _elsewhere(models, output, model))
 
 
-def _elsewhere(models: Models, output: Output, model: RegisteredModel) -> set[str]:
+def _elsewhere(models: Models, output: Output, model: RegisteredModel) -> frozenset[str]:
     """Return the directories of other models' versions, as far as the user may see them."""
     try:
         bodies = models.client.list_all(REGISTERED_MODELS)
@@ -94,13 +90,10 @@ def _elsewhere(models: Models, output: Output, model: RegisteredModel) -> set[st
             "models of other namespaces, which you may not list, are left out of account; the operator asks them"
         )
         bodies = models.client.list_all(REGISTERED_MODELS, models.namespace)
-    found: set[str] = set()
+    found: frozenset[str] = frozenset()
     for other in map(RegisteredModel.parse, bodies):
         if other.metadata.uid != model.metadata.uid:
-            state = models.records_of(other).state
-            found |= {
-                each.artifact for each in state.versions.values() if each.artifact and each.purge != PurgeStep.DELETED
-            }
+            found |= directories(models.records_of(other).state)
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from modelyard.api.modeldeployment import ModelDeployment
 from modelyard.api.registeredmodel import RegisteredModel, Retention, Stage
 from modelyard.records.events import PurgeStep
 from modelyard.records.state import ModelState, VersionState
@@ -31,6 +32,21 @@ class Surroundings:
     artifacts_destination: str
     served: frozenset[int] = frozenset()
     elsewhere: frozenset[str] = frozenset()
+
+
+def served_by_number(model: RegisteredModel, deployments: Iterable[ModelDeployment]) -> frozenset[int]:
+    """Return the versions of the model that ModelDeployments of its namespace name by number."""
+    return frozenset(
+        deployment.spec.model.version
+        for deployment in deployments
+        if deployment.spec.model.name == model.model_name and deployment.spec.model.version
+    )
+
+
+def directories(state: ModelState) -> frozenset[str]:
+    """Return the directories in which a model's versions have their files still."""
+    versions = state.versions.values()
+    return frozenset(each.artifact for each in versions if each.artifact and each.purge != PurgeStep.DELETED)
 
 
 def duration(text: str) -> timedelta:

@@ -11,7 +11,7 @@ from modelyard.artifacts.store import ArtifactStore
 from modelyard.cluster.client import Client
 from modelyard.cluster.resources import of_kind
 from modelyard.decide.registeredmodel import Fault
-from modelyard.decide.retention import RetentionPlan, Surroundings, plan
+from modelyard.decide.retention import RetentionPlan, Surroundings, directories, plan, served_by_number
 from modelyard.reconcile.base import Clock
 from modelyard.records.events import PurgeStep, VersionsPurged
 from modelyard.records.state import ModelState
@@ -57,12 +57,11 @@ class RetentionFollower:
 
     def _carry_out(self, model: RegisteredModel, state: ModelState, announced: list[int]) -> ModelState:
         """Delete the files of versions that were announced, but for those that somebody has asked for since."""
-        around = self._surroundings(model)
         asked_for = {
             *model.wanted_stages.values(),
             *model.aliases.values(),
             *(held.version for held in state.stages.values()),
-            *around.served,
+            *self._served(model),
         }
         kept = [number for number in announced if number in asked_for]
         going = [number for number in announced if number not in asked_for]
@@ -84,16 +83,13 @@ class RetentionFollower:
         return self._registry.record(model, state, event)
 
     def _surroundings(self, model: RegisteredModel) -> Surroundings:
-        deployments = self._client.list_all(of_kind(ModelDeployment), model.metadata.namespace)
-        served = {
-            deployment.spec.model.version
-            for deployment in map(ModelDeployment.parse, deployments)
-            if deployment.spec.model.name == model.model_name and deployment.spec.model.version
-        }
-        elsewhere: set[str] = set()
+        elsewhere: frozenset[str] = frozenset()
         # A copied version has the files of the one that it was copied from.
         for other in map(RegisteredModel.parse, self._client.list_all(REGISTERED_MODELS)):
             if other.metadata.uid != model.metadata.uid:
-                versions = self._registry.state_of(other).versions.values()
-                elsewhere |= {each.artifact for each in versions if each.artifact and each.purge != PurgeStep.DELETED}
-        return Surroundings(self._destination, frozenset(served), frozenset(elsewhere))
+                elsewhere |= directories(self._registry.state_of(other))
+        return Surroundings(self._destination, self._served(model), elsewhere)
+
+    def _served(self, model: RegisteredModel) -> frozenset[int]:
+        deployments = self._client.list_all(of_kind(ModelDeployment), model.metadata.namespace)
+        return served_by_number(model, map(ModelDeployment.parse, deployments))
