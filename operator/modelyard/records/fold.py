@@ -40,8 +40,7 @@ def fold(state: ModelState, events: Iterable[Sealed], key_of: Callable[[int], st
 
     `key_of` gives the key of the record with a sequence. Raises `ChainBroken`.
     """
-    draft: dict[str, Any] = {}
-    folding = _Folding(state, draft)
+    folding = _Folding(state)
     for sealed in events:
         event = sealed.event
         if event.sequence != folding.sequence + 1:
@@ -56,9 +55,9 @@ def fold(state: ModelState, events: Iterable[Sealed], key_of: Callable[[int], st
 class _Folding:
     """A state while events are taken in; versions are copied once, not for every event."""
 
-    def __init__(self, state: ModelState, draft: dict[str, Any]) -> None:
+    def __init__(self, state: ModelState) -> None:
         self._before = state
-        self._draft = draft
+        self._draft: dict[str, Any] = {}
         self.sequence = state.sequence
         self.digest = state.digest
         self.versions = dict(state.versions)

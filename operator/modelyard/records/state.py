@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from modelyard.api.gates import GateResult
 from modelyard.api.model_status import StageStatus, TransitionStatus, VersionStatus
 from modelyard.api.stages import Stage
-from modelyard.records.events import PurgeStep
+from modelyard.records.events import PurgeStep, Record
 
 
 class VersionState(VersionStatus):
@@ -27,10 +26,8 @@ class VersionState(VersionStatus):
     purge: PurgeStep | None = None
 
 
-class Refusal(BaseModel):
+class Refusal(Record):
     """The newest refusal of a stage."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
     version: int
     fingerprint: str
@@ -38,19 +35,15 @@ class Refusal(BaseModel):
     gates: tuple[GateResult, ...]
 
 
-class Ended(BaseModel):
+class Ended(Record):
     """The model was deleted or renamed while it was in the object with this uid."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
     uid: str
     renamed_to: str | None = None
 
 
-class ModelState(BaseModel):
+class ModelState(Record):
     """What holds after the record `sequence`, whose digest is `digest`. Immutable."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
     sequence: int = 0
     digest: str = ""
