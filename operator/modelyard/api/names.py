@@ -50,6 +50,26 @@ MODEL_DIGEST_ANNOTATION = f"{GROUP}/model-digest"
 APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
 """Hash of the manifest that was applied last: tells a field that was taken out of it, which a comparison cannot see."""
 
+PAUSED_ANNOTATION = f"{GROUP}/paused"
+"""`true` on a ModelDeployment: nothing of it is changed; its status goes on telling what is."""
+
+PROMOTE_ANNOTATION = f"{GROUP}/promote"
+"""On a ModelDeployment: `<version>` takes that candidate to all of the traffic, without further pauses or analysis;
+`<version>/<step>` lets it pass the hold at that step."""
+
+ABORT_ANNOTATION = f"{GROUP}/abort"
+"""On a ModelDeployment: `<version>`, whose rollout is taken back."""
+
+REFRESH_ANNOTATION = f"{GROUP}/refresh"
+"""On a ModelDeployment: any new value has its pods made anew by the operator that is installed now."""
+
+STABLE_ANNOTATION = f"{GROUP}/stable-revision"
+"""On a model's Service: the revision that is served, also while the Service selects the candidate's pods, too."""
+
+TEMPLATE_ANNOTATION = f"{GROUP}/pod-template"
+"""On a model's Deployment: its pod template as it was applied, and the hash of what it was made from (JSON), so that
+an operator that would make it otherwise leaves the pods alone."""
+
 REPLACED_BECOMES_ANNOTATION = f"{GROUP}/replaced-becomes"
 """`<stage key>=<version>:<None|Archived>` pairs, comma-separated: where `<version>` goes when it leaves the stage.
 
