@@ -54,17 +54,64 @@ class Reason(StrEnum):
     GATES_NOT_PASSED = "GatesNotPassed"
     RECORDS_ALTERED = "RecordsAltered"
 
-    # ModelDeployment
+    # ModelDeployment: which version
     MODEL_NOT_FOUND = "ModelNotFound"
     NO_VERSION_IN_STAGE = "NoVersionInStage"
     UNSUPPORTED_FLAVOR = "UnsupportedFlavor"
+
+    # ModelDeployment: a rollout
     ROLLING_OUT = "RollingOut"
+    ANALYSING = "Analysing"
+    AWAITING_PROMOTION = "AwaitingPromotion"
+    PAUSED = "Paused"
+    ANALYSIS_INCONCLUSIVE = "AnalysisInconclusive"
+    ANALYSIS_FAILED = "AnalysisFailed"
+    CANDIDATE_RESTARTED = "CandidateRestarted"
+    ABORTED = "Aborted"
+    ROLLED_BACK = "RolledBack"
     CANDIDATE_NOT_READY = "CandidateNotReady"
+
+    # ModelDeployment: the model in its pods
     CANDIDATE_FAILED = "CandidateFailed"
+    MODEL_INVALID = "ModelInvalid"
+    MISSING_DEPENDENCY = "MissingDependency"
+    LOAD_FAILED = "LoadFailed"
+    OUT_OF_MEMORY = "OutOfMemory"
+    PROBE_FAILING = "ProbeFailing"
+
+    # ModelDeployment: what the pods find around them
+    ARTIFACT_ACCESS_DENIED = "ArtifactAccessDenied"
+    CLUSTER_DNS_FAILING = "ClusterDnsFailing"
+    CONFIGURATION_MISSING = "ConfigurationMissing"
+    CONFIGURATION_INVALID = "ConfigurationInvalid"
+    PORT_IN_USE = "PortInUse"
     IMAGE_UNAVAILABLE = "ImageUnavailable"
-    POD_REFUSED = "PodRefused"
+    VOLUME_UNAVAILABLE = "VolumeUnavailable"
+    SANDBOX_FAILED = "SandboxFailed"
     UNSCHEDULABLE = "Unschedulable"
+    NODE_UNAVAILABLE = "NodeUnavailable"
+    EVICTED = "Evicted"
+
+    # ModelDeployment: what the cluster refuses
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    LIMIT_RANGE_VIOLATED = "LimitRangeViolated"
+    ADMISSION_DENIED = "AdmissionDenied"
+    ADMISSION_WEBHOOK_UNAVAILABLE = "AdmissionWebhookUnavailable"
+    SERVICE_ACCOUNT_NOT_FOUND = "ServiceAccountNotFound"
+    PRIORITY_CLASS_NOT_FOUND = "PriorityClassNotFound"
+    RUNTIME_CLASS_NOT_FOUND = "RuntimeClassNotFound"
+    POD_REFUSED = "PodRefused"
     OBJECT_REFUSED = "ObjectRefused"
+    NAME_TAKEN = "NameTaken"
+
+    # ModelDeployment: the way from outside, and scaling
+    INGRESS_CLASS_NOT_FOUND = "IngressClassNotFound"
+    GATEWAY_API_MISSING = "GatewayApiMissing"
+    GATEWAY_NOT_FOUND = "GatewayNotFound"
+    ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
+    AUTOSCALER_UNABLE = "AutoscalerUnable"
+
+    # ModelDeployment: what is served
     NO_READY_PODS = "NoReadyPods"
     TOO_FEW_READY_PODS = "TooFewReadyPods"
     SCALED_TO_ZERO = "ScaledToZero"
@@ -137,11 +184,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.NO_VERSIONS: Explanation("The model has no version yet.", "Register one, with MLflow or an Experiment."),
     Reason.AS_WANTED: Explanation("Every stage holds the version that spec.stages names.", "Nothing."),
     Reason.VERSION_NOT_FOUND: Explanation(
-        "spec.stages or spec.aliases names a version that does not exist; the stage keeps the one it has.",
+        "A stage, an alias or a ModelDeployment names a version that does not exist; what was effective stays.",
         "Name one of status.versions.",
     ),
     Reason.ARTIFACT_MISSING: Explanation(
-        "The version's files are gone from the artifact store; it is not promoted.",
+        "The version's files are gone from the artifact store; it is not promoted or loaded.",
         "Restore the files or promote another version.",
     ),
     Reason.DIGEST_MISMATCH: Explanation(
@@ -185,8 +232,40 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "Log the model with a flavor that the message lists.",
     ),
     Reason.ROLLING_OUT: Explanation(
-        "The wanted version is starting; the one served before goes on answering.",
+        "The wanted version is starting or getting its traffic; the one served before answers until then.",
         "Wait.",
+    ),
+    Reason.ANALYSING: Explanation(
+        "The candidate is judged by spec.rest.rollout.analysis, with the figures in status.rollout.figures.",
+        "Wait.",
+    ),
+    Reason.AWAITING_PROMOTION: Explanation(
+        "The rollout has reached a step with hold: true and stays there, with the weight that the status shows.",
+        "Go on with kubectl modelyard promote, or take the candidate back with kubectl modelyard abort.",
+    ),
+    Reason.PAUSED: Explanation(
+        "The annotation modelyard.dev/paused is set: nothing is changed, what is served goes on answering.",
+        "Remove the annotation: kubectl modelyard resume.",
+    ),
+    Reason.ANALYSIS_INCONCLUSIVE: Explanation(
+        "The analysis has too few samples for a verdict; the rollout waits as it is.",
+        "Send requests, lower minSamples, or decide: kubectl modelyard promote or abort.",
+    ),
+    Reason.ANALYSIS_FAILED: Explanation(
+        "The candidate broke a bound of spec.rest.rollout.analysis; the message has the figure and the bound.",
+        "Promote a better version, or change the bound: any change of spec has the version tried again.",
+    ),
+    Reason.CANDIDATE_RESTARTED: Explanation(
+        "Pods of the candidate ended and were started again while it had traffic or was analysed.",
+        "Look at the ending that the message quotes; any change of spec has the version tried again.",
+    ),
+    Reason.ABORTED: Explanation(
+        "Somebody took the candidate back by the annotation modelyard.dev/abort.",
+        "Promote another version; any change of spec has this one tried again.",
+    ),
+    Reason.ROLLED_BACK: Explanation(
+        "The wanted version was refused, for the reason in status.refused; the version before has all the traffic.",
+        "Correct what the message names, then promote another version or change spec.",
     ),
     Reason.CANDIDATE_NOT_READY: Explanation(
         "The wanted version's pods did not become ready in time; the one served before goes on answering.",
@@ -196,20 +275,134 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The wanted version's pods end with the error that the message quotes; the one served before answers on.",
         "Correct what the message says or promote another version.",
     ),
+    Reason.MODEL_INVALID: Explanation(
+        "The version's MLmodel file is missing or cannot be understood.",
+        "Log the model again with MLflow and promote the new version.",
+    ),
+    Reason.MISSING_DEPENDENCY: Explanation(
+        "The model needs a Python module that the serving image does not hold; the message names it.",
+        "Log the model without it, or set the installation's serving image to one that holds it.",
+    ),
+    Reason.LOAD_FAILED: Explanation(
+        "The model's files are whole, but loading them raises the error that the message quotes.",
+        "Correct the model, for example the library versions it was saved with, and promote the new version.",
+    ),
+    Reason.OUT_OF_MEMORY: Explanation(
+        "A pod used more memory than its limit, and the kernel ended it.",
+        "Raise spec.rest.resources.limits.memory.",
+    ),
+    Reason.PROBE_FAILING: Explanation(
+        "A pod runs but does not answer its health checks in time, so it gets no requests or is started again.",
+        "Look at its log; raise spec.rest.resources where the CPU is short.",
+    ),
+    Reason.ARTIFACT_ACCESS_DENIED: Explanation(
+        "The artifact store refuses the credentials of the model's pods.",
+        "Correct the Secret modelyard-artifacts-reader of the namespace, or the installation's reader credentials.",
+    ),
+    Reason.CLUSTER_DNS_FAILING: Explanation(
+        "The model's pods get no answer from the cluster's DNS, so they cannot reach the artifact store.",
+        "Look at the pods of the cluster's DNS; the pods try again by themselves.",
+    ),
+    Reason.CONFIGURATION_MISSING: Explanation(
+        "A Secret or ConfigMap that the pods use does not exist, or lacks a key.",
+        "Create it, or correct spec.rest.pod. The pods start by themselves then.",
+    ),
+    Reason.CONFIGURATION_INVALID: Explanation(
+        "A setting of the model's pods is missing or malformed; the message names the variable.",
+        "Correct it in spec.rest.pod.env, or in the Secret modelyard-artifacts-reader.",
+    ),
+    Reason.PORT_IN_USE: Explanation(
+        "Something else in the pod, mostly an injected sidecar, listens on the model server's port.",
+        "Have the sidecar use another port, or keep it from being injected by spec.rest.pod.annotations.",
+    ),
     Reason.IMAGE_UNAVAILABLE: Explanation(
         "The serving image cannot be pulled.",
         "Check the installation's image values and pull secrets.",
     ),
+    Reason.VOLUME_UNAVAILABLE: Explanation(
+        "A volume of spec.rest.pod.volumes cannot be had: its claim is missing or unbound, or it cannot be mounted.",
+        "Create or repair the volume that the message names, or correct spec.rest.pod.volumes.",
+    ),
+    Reason.SANDBOX_FAILED: Explanation(
+        "The node cannot set up the pod: its network or its container runtime fails.",
+        "Look at the node and the runtime class that the message names.",
+    ),
+    Reason.UNSCHEDULABLE: Explanation(
+        "No node has room for the pods, or none fits their selectors and tolerations.",
+        "Lower spec.rest.resources, correct spec.rest.pod, or add nodes.",
+    ),
+    Reason.NODE_UNAVAILABLE: Explanation(
+        "The nodes that could run the pods, or run them, are not ready or are cordoned.",
+        "Look at the nodes: kubectl get nodes.",
+    ),
+    Reason.EVICTED: Explanation(
+        "A node took the pods away: it was short of a resource, shut down, or made room for others.",
+        "Raise spec.rest.resources.requests to what the model uses, or add nodes.",
+    ),
+    Reason.QUOTA_EXCEEDED: Explanation(
+        "A ResourceQuota of the namespace does not allow the pods.",
+        "Raise the quota, or set spec.rest.resources and spec.rest.replicas so that they fit it.",
+    ),
+    Reason.LIMIT_RANGE_VIOLATED: Explanation(
+        "A LimitRange of the namespace does not allow the pods' resources.",
+        "Set spec.rest.resources within the bounds that the message quotes.",
+    ),
+    Reason.ADMISSION_DENIED: Explanation(
+        "An admission policy or webhook of the cluster refuses the pods or another object.",
+        "Do what the quoted message asks for, or have the policy's owner except the namespace.",
+    ),
+    Reason.ADMISSION_WEBHOOK_UNAVAILABLE: Explanation(
+        "An admission webhook that the cluster must ask does not answer.",
+        "Repair or remove the webhook that the message names; the operator tries again by itself.",
+    ),
+    Reason.SERVICE_ACCOUNT_NOT_FOUND: Explanation(
+        "The ServiceAccount of spec.rest.pod.serviceAccountName does not exist.",
+        "Create it in the namespace, or correct the name.",
+    ),
+    Reason.PRIORITY_CLASS_NOT_FOUND: Explanation(
+        "The PriorityClass of spec.rest.pod.priorityClassName does not exist.",
+        "Create it, or correct the name.",
+    ),
+    Reason.RUNTIME_CLASS_NOT_FOUND: Explanation(
+        "The RuntimeClass of spec.rest.pod.runtimeClassName does not exist.",
+        "Create it, or correct the name.",
+    ),
     Reason.POD_REFUSED: Explanation(
-        "The cluster refuses to create the pods: a quota, a policy or an admission webhook.",
+        "The cluster refuses to create the pods.",
         "Do what the quoted message asks for.",
     ),
-    Reason.UNSCHEDULABLE: Explanation("No node has room for the pods.", "Lower spec.rest.resources or add nodes."),
     Reason.OBJECT_REFUSED: Explanation(
         "The API server refuses an object that the operator makes.",
         "Correct the field that the quoted message names.",
     ),
-    Reason.NO_READY_PODS: Explanation("The served version has no ready pod.", "Look at its pods."),
+    Reason.NAME_TAKEN: Explanation(
+        "An object of the name that the operator needs exists and belongs to somebody else; it is left alone.",
+        "Rename the ModelDeployment, or remove the object that the message names.",
+    ),
+    Reason.INGRESS_CLASS_NOT_FOUND: Explanation(
+        "The Ingress names an IngressClass that does not exist, or names none where there is no default.",
+        "Set spec.rest.ingress.className to one of kubectl get ingressclass.",
+    ),
+    Reason.GATEWAY_API_MISSING: Explanation(
+        "spec.rest.gateway needs the Gateway API, whose HTTPRoute the cluster does not know.",
+        "Install the Gateway API, or use spec.rest.ingress.",
+    ),
+    Reason.GATEWAY_NOT_FOUND: Explanation(
+        "The Gateway of spec.rest.gateway.parentRef does not exist.",
+        "Create it, or correct its name and namespace.",
+    ),
+    Reason.ROUTE_NOT_ACCEPTED: Explanation(
+        "The Gateway does not take the HTTPRoute; the message quotes why.",
+        "Correct spec.rest.gateway, or the Gateway's listeners: their hostnames and the namespaces they allow.",
+    ),
+    Reason.AUTOSCALER_UNABLE: Explanation(
+        "The HorizontalPodAutoscaler cannot work; the number of pods stays as it is.",
+        "Mostly metrics-server is missing: do what the quoted message asks for.",
+    ),
+    Reason.NO_READY_PODS: Explanation(
+        "The served version has no ready pod.",
+        "Look at its pods.",
+    ),
     Reason.TOO_FEW_READY_PODS: Explanation(
         "Some of the served version's pods are not ready; the others answer.",
         "Look at its pods.",
@@ -218,5 +411,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "spec.rest.replicas is 0: nothing answers, as asked.",
         "Scale it up to serve again.",
     ),
-    Reason.SERVING: Explanation("The wanted version answers with all its replicas.", "Nothing."),
+    Reason.SERVING: Explanation(
+        "The wanted version answers with all its replicas.",
+        "Nothing.",
+    ),
 }
