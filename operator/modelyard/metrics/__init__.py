@@ -1,0 +1,1 @@
+"""Asks model pods and Prometheus servers for figures."""
