@@ -16,7 +16,7 @@ from modelyard.api.names import (
 from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.api.stages import ASSIGNABLE
 from modelyard.desired.common import CONTAINER_SECURITY, POD_SECURITY, Json, labels, metadata
-from modelyard.desired.serving import READER_SECRET
+from modelyard.desired.reader import CONTROL_TOKEN, READER_SECRET
 
 CONTAINER = "validation"
 START_SECONDS = 900
@@ -152,5 +152,7 @@ def _environment(owner: RegisteredModel, trial: Trial, around: Surroundings) -> 
         "MODEL_DIGEST": trial.digest,
         "STAGE": ASSIGNABLE[trial.stage].value,
         "MLFLOW_TRACKING_URI": around.tracking_uri,
+        # The Secret also has what opens the model pods to the operator, which is not a Job's business.
+        CONTROL_TOKEN: "",
     }
     return {**ours, **theirs, **fixed}

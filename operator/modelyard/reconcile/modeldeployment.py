@@ -25,7 +25,7 @@ from modelyard.decide.modeldeployment import (
 )
 from modelyard.decide.modeldeployment_status import Observation, status
 from modelyard.decide.pods import Diagnosis, diagnose
-from modelyard.desired import serving
+from modelyard.desired import pods, traffic
 from modelyard.reconcile.base import Clock, Outcome
 from modelyard.reconcile.reader import ensure_reader_secret
 from modelyard.records.state import ModelState
@@ -120,10 +120,10 @@ class ModelDeploymentReconciler:
             for revision, model in models.items()
             if revision in decided.keep
         ]
-        steps.append((serving.service(owner, decided.serve), service))
+        steps.append((traffic.service(owner, decided.serve, split=False), service))
         ingress = self._client.find(INGRESSES, owner.metadata.namespace, owner.metadata.name)
         if owner.spec.rest.ingress:
-            steps.append((serving.ingress(owner, owner.spec.rest.ingress), ingress))
+            steps.append((traffic.ingress(owner, owner.spec.rest.ingress), ingress))
         elif ingress and _owned(ingress, owner):
             self._client.delete(INGRESSES, owner.metadata.namespace, owner.metadata.name)
         if models:
@@ -150,7 +150,8 @@ class ModelDeploymentReconciler:
         return "; ".join(refusals) or None
 
     def _deployment(self, owner: ModelDeployment, model: ServedModel) -> Json:
-        return serving.deployment(owner, model, self._settings.serving_image, self._settings.image_pull_policy)
+        template = pods.template(owner, model, self._settings.serving_image, self._settings.image_pull_policy)
+        return pods.deployment(owner, model, template, pods.template_inputs(owner, model), owner.spec.rest.replicas)
 
     def _diagnosis(
         self,

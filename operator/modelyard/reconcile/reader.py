@@ -5,7 +5,7 @@ from __future__ import annotations
 from modelyard.cluster.client import Client
 from modelyard.cluster.ensure import ensure
 from modelyard.cluster.resources import SECRETS
-from modelyard.desired import serving
+from modelyard.desired.reader import READER_SECRET, Reader, reader_secret
 from modelyard.settings import Settings
 
 
@@ -13,14 +13,14 @@ def ensure_reader_secret(client: Client, settings: Settings, namespace: str) -> 
     """Give the namespace the installation's read-only credentials, unless it brings its own Secret."""
     if not (settings.reader_access_key and settings.reader_secret_key):
         return
-    reader = serving.Reader(
+    reader = Reader(
         access_key=settings.reader_access_key,
         secret_key=settings.reader_secret_key,
         endpoint=settings.s3_endpoint,
         region=settings.s3_region,
     )
-    manifest = serving.reader_secret(namespace, reader)
-    present = client.find(SECRETS, namespace, serving.READER_SECRET)
+    manifest = reader_secret(namespace, reader)
+    present = client.find(SECRETS, namespace, READER_SECRET)
     ours = manifest["metadata"]["labels"].items()
     if present is None or ours <= present["metadata"].get("labels", {}).items():
         ensure(client, manifest, present)

@@ -7,7 +7,7 @@ import pytest
 from modelyard.api.names import GROUP, RECORDS_PORT, editor_annotation
 from modelyard.api.stages import STAGE_KEYS
 from modelyard.cluster.resources import BY_KIND, FLUX_HELM_RELEASES, FLUX_KUSTOMIZATIONS
-from modelyard.desired.serving import READER_SECRET
+from modelyard.desired.reader import READER_SECRET
 from modelyard.settings import RegistrySettings, Settings
 from tests.unit.chart.cases import CASES
 from tests.unit.chart.render import (

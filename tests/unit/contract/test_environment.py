@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelyard.api import ModelDeployment
 from modelyard.api.serving import DRAIN_SECONDS, ServedModel
-from modelyard.desired import serving
+from modelyard.desired import pods
 from modelyard_serving.config import Config
 
 MODEL = ServedModel("churn", 3, "s3://modelyard/artifacts/1/model", "sha256:" + "3" * 64)
@@ -17,10 +17,9 @@ def test_the_pods_environment_is_a_valid_configuration() -> None:
             "spec": {"model": {"name": "churn", "stage": "Production"}, "rest": {}},
         }
     )
-    body = serving.deployment(owner, MODEL, "image", "Never")
-    (container,) = body["spec"]["template"]["spec"]["containers"]
+    (container,) = pods.template(owner, MODEL, "image", "Never")["spec"]["containers"]
     config = Config.from_env({each["name"]: each["value"] for each in container["env"]})
     assert (config.model_name, config.model_version) == ("churn", "3")
     assert (str(config.source), config.digest) == (MODEL.artifact, MODEL.digest)
-    assert config.port == serving.PORT
-    assert config.drain_seconds == DRAIN_SECONDS
+    assert config.port == pods.PORT
+    assert (config.drain_seconds, config.shutdown_seconds) == (DRAIN_SECONDS, pods.SHUTDOWN_SECONDS)

@@ -11,7 +11,7 @@ from modelyard.api import ModelDeployment, RegisteredModel
 from modelyard.api.reasons import Reason
 from modelyard.api.serving import ServedModel
 from modelyard.decide.modeldeployment import DRAIN, NOTHING, Problem, Reported, Rollout, plan, reported, wanted_version
-from modelyard.desired import serving
+from modelyard.desired import pods
 
 NOW = datetime(2026, 1, 15, 12, 0, 0, tzinfo=UTC)
 FRESH = Reported(None, {})
@@ -280,7 +280,7 @@ def counts(*, seen: int = 1, total: int = 2, updated: int = 2, available: int = 
     ],
 )
 def test_a_deployment_is_settled_when(status: dict[str, Any], settled: bool) -> None:
-    body = serving.deployment(deployment(), V1, "image", "Never")
+    body = pods.deployment(deployment(), V1, {}, "inputs", 2)
     body["metadata"]["generation"] = 1
     assert Rollout.of({**body, "status": status}) == Rollout(
         f"web-v1-{V1.revision}", V1.revision, "churn", 1, V1.digest, 2, 0, settled

@@ -11,7 +11,7 @@ import pytest
 from modelyard.api import ModelDeployment, RegisteredModel
 from modelyard.cluster.client import Client, Invalid
 from modelyard.cluster.resources import DEPLOYMENTS, INGRESSES, SECRETS, SERVICES, of_kind
-from modelyard.desired.serving import READER_SECRET
+from modelyard.desired.reader import READER_SECRET
 from modelyard.reconcile.modeldeployment import ModelDeploymentReconciler
 from modelyard.records.state import ModelState, VersionState
 from modelyard.settings import Settings

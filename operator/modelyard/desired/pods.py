@@ -1,0 +1,209 @@
+"""A served version's Deployment, and the pod template that it keeps across upgrades of the operator."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from modelyard.api.modeldeployment import ModelDeployment
+from modelyard.api.names import (
+    MODEL_DIGEST_ANNOTATION,
+    MODEL_NAME_ANNOTATION,
+    MODEL_VERSION_LABEL,
+    REFRESH_ANNOTATION,
+    TEMPLATE_ANNOTATION,
+)
+from modelyard.api.pods import PodOverrides, TopologySpread
+from modelyard.api.rollout import RolloutSpec
+from modelyard.api.serving import DRAIN_SECONDS, ServedModel, pod_labels
+from modelyard.desired.common import CONTAINER_SECURITY, POD_SECURITY, Json, labels, metadata
+from modelyard.desired.reader import READER_SECRET
+
+PORT = 8080
+PORT_NAME = "http"
+COMPONENT = "model"
+"""The `app.kubernetes.io/component` of everything that a ModelDeployment owns."""
+
+SHUTDOWN_SECONDS = 12
+"""How long requests in flight may take after a pod has drained; together they stay below the pod's grace period."""
+
+GRACE_SECONDS = 30
+START_SECONDS = 600
+"""How long a model may take to load at least, before its container is started again."""
+
+KEPT_BYTES = 128 * 1024
+"""The largest template that is kept: all of an object's annotations may have 256 KiB. A larger one is made anew by
+every operator that makes it otherwise."""
+
+_DEFAULT_SPREAD = (
+    TopologySpread(topology_key="kubernetes.io/hostname"),
+    TopologySpread(topology_key="topology.kubernetes.io/zone"),
+)
+
+
+def deployment_name(owner: ModelDeployment, model: ServedModel) -> str:
+    """Return the name of the Deployment that serves this version."""
+    return f"{owner.metadata.name}-v{model.version}-{model.revision}"
+
+
+def deployment(owner: ModelDeployment, model: ServedModel, template: Json, inputs: str, replicas: int) -> Json:
+    """Return the Deployment of one version, with the pod template that was made from `inputs`."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            **metadata(owner, deployment_name(owner, model), COMPONENT, _identity(owner, model)),
+            "annotations": {**_annotations(model), TEMPLATE_ANNOTATION: _kept(template, inputs)},
+        },
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 1,
+            "progressDeadlineSeconds": _progress_deadline(owner),
+            "selector": {"matchLabels": pod_labels(owner.metadata.name, model.revision)},
+            # An edit of a version that is served never goes below its replicas.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
+            "template": template,
+        },
+    }
+
+
+def template_inputs(owner: ModelDeployment, model: ServedModel) -> str:
+    """Return the hash of all that users say about this version's pods: 16 hex digits.
+
+    Neither the operator's image nor its defaults are in it, and fields that have their default are not either: a newer
+    operator, which may know more fields, comes to the same hash.
+    """
+    rest = owner.spec.rest
+    said = rest.model_dump(
+        by_alias=True, mode="json", exclude_defaults=True, include={"resources", "pod", "recent_requests"}
+    )
+    identity = [model.name, model.version, model.artifact, model.digest]
+    refresh = owner.metadata.annotations.get(REFRESH_ANNOTATION, "")
+    text = json.dumps([said, _start_seconds(owner), identity, refresh], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def kept_template(live: Json, inputs: str) -> Json | None:
+    """Return the pod template that the Deployment `live` was applied with, if it was made from the same `inputs`."""
+    text = live["metadata"].get("annotations", {}).get(TEMPLATE_ANNOTATION, "")
+    try:
+        kept = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(kept, dict) or kept.get("inputs") != inputs:
+        return None
+    template = kept.get("template")
+    return template if isinstance(template, dict) else None
+
+
+def template(owner: ModelDeployment, model: ServedModel, image: str, pull_policy: str) -> Json:
+    """Return the pod template of one version, as this operator makes it."""
+    pod = owner.spec.rest.pod or PodOverrides()
+    said = pod.to_dict()
+    spec: Json = {
+        "automountServiceAccountToken": pod.service_account_name is not None,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": POD_SECURITY,
+        "containers": [_container(owner, model, image, pull_policy)],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *_plain(said["volumes"])],
+    }
+    if spread := _spread(pod, pod_labels(owner.metadata.name, model.revision)):
+        spec["topologySpreadConstraints"] = spread
+    for field in (
+        "nodeSelector",
+        "tolerations",
+        "affinity",
+        "priorityClassName",
+        "runtimeClassName",
+        "serviceAccountName",
+        "imagePullSecrets",
+    ):
+        if said.get(field):
+            spec[field] = _plain(said[field])
+    return {
+        "metadata": {
+            "labels": {**pod.labels, **labels(COMPONENT, owner.metadata.name), **_identity(owner, model)},
+            "annotations": {**pod.annotations, **_annotations(model)},
+        },
+        "spec": spec,
+    }
+
+
+def _container(owner: ModelDeployment, model: ServedModel, image: str, pull_policy: str) -> Json:
+    health = {"httpGet": {"path": "/health", "port": PORT_NAME}}
+    pod = owner.spec.rest.pod or PodOverrides()
+    said = pod.to_dict()
+    mounts = [{"name": "tmp", "mountPath": "/tmp"}, *_plain(said["volumeMounts"])]  # noqa: S108 - in the container
+    container: Json = {
+        "name": "model",
+        "image": image,
+        "imagePullPolicy": pull_policy,
+        "env": [*_environment(owner, model), *({"name": each.name, "value": each.value} for each in pod.env)],
+        # What comes last counts: neither the credentials nor the token are replaced by a variable of the same name.
+        "envFrom": [*_plain(said["envFrom"]), {"secretRef": {"name": READER_SECRET}}],
+        "ports": [{"name": PORT_NAME, "containerPort": PORT, "protocol": "TCP"}],
+        # Loading may take long; nothing else of the probes has to be generous for it.
+        "startupProbe": {**health, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": _start_seconds(owner)},
+        # Often, so that a pod is used soon after it can be; not strict, so that a busy one does not leave its share
+        # to the others. A pod that goes is out of the endpoints without it.
+        "readinessProbe": {**health, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
+        "livenessProbe": {**health, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
+        "securityContext": CONTAINER_SECURITY,
+        "volumeMounts": mounts,
+    }
+    if owner.spec.rest.resources:
+        container["resources"] = owner.spec.rest.resources.to_dict()
+    return container
+
+
+def _environment(owner: ModelDeployment, model: ServedModel) -> list[Json]:
+    values = {
+        "MLFLOW_MODEL_URI": f"models:/{model.name}/{model.version}",
+        "MODELYARD_MODEL_NAME": model.name,
+        "MODELYARD_MODEL_VERSION": str(model.version),
+        "MODELYARD_MODEL_SOURCE": model.artifact,
+        "MODELYARD_MODEL_DIGEST": model.digest,
+        "MODELYARD_PORT": str(PORT),
+        "MODELYARD_DRAIN_SECONDS": str(DRAIN_SECONDS),
+        "MODELYARD_SHUTDOWN_SECONDS": str(SHUTDOWN_SECONDS),
+        "MODELYARD_RECENT_REQUESTS": str(owner.spec.rest.recent_requests),
+    }
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def _spread(pod: PodOverrides, selected: dict[str, str]) -> list[Json]:
+    constraints = _DEFAULT_SPREAD if pod.topology_spread is None else pod.topology_spread
+    return [{**each.to_dict(), "labelSelector": {"matchLabels": selected}} for each in constraints]
+
+
+def _progress_deadline(owner: ModelDeployment) -> int:
+    return (owner.spec.rest.rollout or RolloutSpec()).progress_deadline_seconds
+
+
+def _start_seconds(owner: ModelDeployment) -> int:
+    """Return how long loading may take. A short deadline says how soon to give up a rollout, not a container:
+    editing it restarts no pod that is served.
+    """
+    return max(START_SECONDS, _progress_deadline(owner))
+
+
+def _identity(owner: ModelDeployment, model: ServedModel) -> dict[str, str]:
+    return {**pod_labels(owner.metadata.name, model.revision), MODEL_VERSION_LABEL: str(model.version)}
+
+
+def _annotations(model: ServedModel) -> dict[str, str]:
+    return {MODEL_NAME_ANNOTATION: model.name, MODEL_DIGEST_ANNOTATION: model.digest}
+
+
+def _kept(template: Json, inputs: str) -> str:
+    text = json.dumps({"inputs": inputs, "template": template}, sort_keys=True, separators=(",", ":"))
+    return text if len(text.encode()) <= KEPT_BYTES else json.dumps({"inputs": inputs}, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    """Return what a user wrote without `false`, which is the default of all such fields and is not given back."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items() if each is not False}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
