@@ -13,14 +13,18 @@ from modelyard.decide.drift import is_current, stamped
 Json = dict[str, Any]
 
 
-def ensure(client: Client, manifest: Json, live: Json | None) -> Json:
+def ensure(client: Client, manifest: Json, live: Json | None, *, unchanged: bool = False) -> Json:
     """Apply `manifest` where `live`, the object as it was read, is not what it says; return the object.
 
+    With `unchanged` it is applied to that very object only: `Conflict` is raised if it has changed since.
     Raises `ApiError` where the API server refuses it.
     """
     wanted = stamped(manifest)
     if live is not None and is_current(wanted, live):
         return live
+    if live is not None and unchanged:
+        seen = {"resourceVersion": live["metadata"]["resourceVersion"]}
+        wanted = {**wanted, "metadata": {**wanted["metadata"], **seen}}
     return client.apply(BY_KIND[manifest["kind"]], wanted, FIELD_MANAGER)
 
 

@@ -49,6 +49,12 @@ EVENTS = ResourceType("events.k8s.io", "v1", "events", "Event")
 DEPLOYMENTS = ResourceType("apps", "v1", "deployments", "Deployment")
 JOBS = ResourceType("batch", "v1", "jobs", "Job")
 INGRESSES = ResourceType("networking.k8s.io", "v1", "ingresses", "Ingress")
+INGRESS_CLASSES = ResourceType("networking.k8s.io", "v1", "ingressclasses", "IngressClass")
+NETWORK_POLICIES = ResourceType("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+HORIZONTAL_POD_AUTOSCALERS = ResourceType("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
+POD_DISRUPTION_BUDGETS = ResourceType("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+HTTP_ROUTES = ResourceType("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
+GATEWAYS = ResourceType("gateway.networking.k8s.io", "v1", "gateways", "Gateway")
 VALIDATING_ADMISSION_POLICIES = ResourceType(
     "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy"
 )
@@ -73,6 +79,10 @@ BY_KIND = {
         DEPLOYMENTS,
         JOBS,
         INGRESSES,
+        NETWORK_POLICIES,
+        HORIZONTAL_POD_AUTOSCALERS,
+        POD_DISRUPTION_BUDGETS,
+        HTTP_ROUTES,
         ENDPOINT_SLICES,
     )
 }
