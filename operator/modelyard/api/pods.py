@@ -14,6 +14,23 @@ _OPEN = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 Verbatim = Annotated[dict[str, Any], Field(json_schema_extra=_OPEN)]
 """An object of Kubernetes' API as it stands; the API server checks it when the Deployment is applied."""
 
+VOLUME_SOURCES = (
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+)
+
+
+def _keyed_by(*keys: str) -> dict[str, Any]:
+    """Return the JSON-schema extra of a list in which no two items have the same keys, as in the pod's own lists."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+
+
 LabelMap = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)]
 
 
@@ -73,6 +90,15 @@ class PodOverrides(ApiModel):
                 "!has(self.volumes) || self.volumes.all(v, v.name != 'tmp')",
                 "spec.rest.pod.volumes: the name tmp is taken",
             ),
+            (
+                "!has(self.volumeMounts) || self.volumeMounts.all(m, !(m.mountPath in ['/', '/tmp', '/tmp/']))",
+                "spec.rest.pod.volumeMounts: / and /tmp are taken; mount below /tmp or elsewhere",
+            ),
+            (
+                "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes)"
+                " && self.volumes.exists(v, v.name == m.name))",
+                "spec.rest.pod.volumeMounts: each needs a volume of that name in spec.rest.pod.volumes",
+            ),
         )
     )
 
@@ -85,30 +111,56 @@ class PodOverrides(ApiModel):
     affinity: Annotated[Verbatim | None, Field(description="As in a pod.")] = None
     topology_spread: Annotated[
         tuple[TopologySpread, ...] | None,
-        Field(max_length=8, description="Default: over nodes and zones, as far as that can be had. Empty: none."),
+        Field(
+            max_length=8,
+            description="Default: over nodes and zones, as far as that can be had. Empty: none.",
+            json_schema_extra=_keyed_by("topologyKey", "whenUnsatisfiable"),
+        ),
     ] = None
     priority_class_name: ObjectName | None = None
     runtime_class_name: ObjectName | None = None
     service_account_name: Annotated[
-        ObjectName | None, Field(description="Default: the namespace's default, without a token in the pod.")
+        ObjectName | None,
+        Field(description="Its token is in the pod. Default: the namespace's default, without a token."),
     ] = None
-    image_pull_secrets: Annotated[tuple[LocalReference, ...], Field(max_length=16)] = ()
-    env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = ()
+    image_pull_secrets: Annotated[
+        tuple[LocalReference, ...], Field(max_length=16, json_schema_extra=_keyed_by("name"))
+    ] = ()
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=64, json_schema_extra=_keyed_by("name"))] = ()
     env_from: Annotated[
         tuple[Verbatim, ...], Field(max_length=16, description="Secrets and ConfigMaps, as in a container's envFrom.")
     ] = ()
-    volumes: Annotated[tuple[NamedVolume, ...], Field(max_length=16, description="As in a pod.")] = ()
-    volume_mounts: Annotated[tuple[VolumeMount, ...], Field(max_length=16)] = ()
+    volumes: Annotated[
+        tuple[NamedVolume, ...],
+        Field(max_length=16, description="As in a pod.", json_schema_extra=_keyed_by("name")),
+    ] = ()
+    volume_mounts: Annotated[
+        tuple[VolumeMount, ...], Field(max_length=16, json_schema_extra=_keyed_by("mountPath"))
+    ] = ()
 
 
 class NamedVolume(ApiModel):
-    """A volume: its name, and one source, as Kubernetes has them."""
+    """A volume: its name, and one source of those that the restricted Pod Security Standard has."""
 
     model_config = ConfigDict(
-        extra="allow", json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        json_schema_extra=rules(
+            (
+                f"[{', '.join(f'has(self.{source})' for source in VOLUME_SOURCES)}].filter(x, x).size() == 1",
+                f"spec.rest.pod.volumes: set exactly one of {', '.join(VOLUME_SOURCES)};"
+                " the restricted Pod Security Standard has no others",
+            )
+        )
     )
 
     name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    config_map: Verbatim | None = None
+    csi: Verbatim | None = None
+    downward_api: Annotated[Verbatim | None, Field(alias="downwardAPI")] = None
+    empty_dir: Verbatim | None = None
+    ephemeral: Verbatim | None = None
+    persistent_volume_claim: Verbatim | None = None
+    projected: Verbatim | None = None
+    secret: Verbatim | None = None
 
 
 class VolumeMount(ApiModel):
