@@ -114,6 +114,10 @@ class Settings(StoreSettings):
     """MODELYARD_EDITOR_POLICY: the MutatingAdmissionPolicy that writes down who changed a stage; None where there is
     none, and what the annotations say is anybody's word."""
 
+    operator_namespace: str | None = None
+    """MODELYARD_OPERATOR_NAMESPACE: whose pods may read what model pods measure, also where a NetworkPolicy guards
+    them; None where the operator runs outside of the cluster."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read and check the variables. Raises `SettingsError`."""
@@ -131,6 +135,7 @@ class Settings(StoreSettings):
             records_token=environment.get("MODELYARD_RECORDS_TOKEN") or None,
             approval_policy=environment.get("MODELYARD_APPROVAL_POLICY") or None,
             editor_policy=environment.get("MODELYARD_EDITOR_POLICY") or None,
+            operator_namespace=environment.get("MODELYARD_OPERATOR_NAMESPACE") or None,
         )
 
 
