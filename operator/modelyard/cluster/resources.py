@@ -50,10 +50,14 @@ DEPLOYMENTS = ResourceType("apps", "v1", "deployments", "Deployment")
 JOBS = ResourceType("batch", "v1", "jobs", "Job")
 INGRESSES = ResourceType("networking.k8s.io", "v1", "ingresses", "Ingress")
 INGRESS_CLASSES = ResourceType("networking.k8s.io", "v1", "ingressclasses", "IngressClass")
+"""Of the whole cluster: its namespace is None."""
+
 NETWORK_POLICIES = ResourceType("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+HTTP_ROUTES = ResourceType("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
+"""The Gateway API's, which not every cluster has."""
+
 HORIZONTAL_POD_AUTOSCALERS = ResourceType("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 POD_DISRUPTION_BUDGETS = ResourceType("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
-HTTP_ROUTES = ResourceType("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
 GATEWAYS = ResourceType("gateway.networking.k8s.io", "v1", "gateways", "Gateway")
 VALIDATING_ADMISSION_POLICIES = ResourceType(
     "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy"
@@ -61,7 +65,6 @@ VALIDATING_ADMISSION_POLICIES = ResourceType(
 VALIDATING_ADMISSION_POLICY_BINDINGS = ResourceType(
     "admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"
 )
-ENDPOINT_SLICES = ResourceType("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 SELF_SUBJECT_REVIEWS = ResourceType("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview")
 
 # What Git's hands keep of what they apply.
@@ -83,6 +86,5 @@ BY_KIND = {
         HORIZONTAL_POD_AUTOSCALERS,
         POD_DISRUPTION_BUDGETS,
         HTTP_ROUTES,
-        ENDPOINT_SLICES,
     )
 }
