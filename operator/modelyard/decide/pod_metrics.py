@@ -50,6 +50,8 @@ class Replay:
     requests: int = 0
     distinct: int = 0
     errors: int = 0
+    fetch_errors: int = 0
+    """How often the reference did not say what it had answered."""
     difference: Histogram = field(default_factory=Histogram)
     """Of the single answers (rows): relative differences; `inf` for other labels, types or shapes."""
     invalid: Mapping[str, int] = field(default_factory=dict)
@@ -139,6 +141,7 @@ def _merged_replay(replays: list[Replay]) -> Replay:
         requests=sum(replay.requests for replay in begun),
         distinct=max((replay.distinct for replay in begun), default=0),
         errors=sum(replay.errors for replay in begun),
+        fetch_errors=sum(replay.fetch_errors for replay in replays),
         difference=_together(replay.difference for replay in begun),
         invalid=_sum(replay.invalid for replay in begun),
         answers={side: _sum(replay.answers.get(side, {}) for replay in begun) for side in sides},

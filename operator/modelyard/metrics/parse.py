@@ -53,6 +53,7 @@ def _replay(samples: dict[str, list[Sample]]) -> Replay:
         requests=requests,
         distinct=requests,
         errors=_total(samples, "modelyard_replay_errors_total"),
+        fetch_errors=_total(samples, "modelyard_replay_fetch_errors_total"),
         difference=_histogram(samples.get("modelyard_replay_difference_bucket", ())),
         invalid=_counts(samples, "modelyard_replay_invalid_total", _SIDE),
         answers={
