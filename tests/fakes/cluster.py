@@ -75,7 +75,7 @@ class FakeClient(Client):
         page_size: int = 500,  # noqa: ARG002 - one page holds it all
     ) -> list[Json]:
         self._note("GET", resource.path(namespace))
-        wanted = dict(pair.split("=", 1) for pair in labels.split(",")) if labels else {}
+        matches = _selector(labels)
         collection = resource.path(None).rsplit("/", 1)[0]
         with self._lock:
             return [
@@ -84,8 +84,24 @@ class FakeClient(Client):
                 if path.startswith(f"{collection}/namespaces/")
                 and path.split("/")[-2] == resource.plural
                 and (namespace is None or body["metadata"]["namespace"] == namespace)
-                and wanted.items() <= body["metadata"].get("labels", {}).items()
+                and matches(body["metadata"].get("labels", {}))
             ]
+
+    def each(
+        self,
+        resource: ResourceType,
+        namespace: str | None = None,
+        labels: str | None = None,
+        *,
+        page_size: int = 100,
+    ) -> Iterator[Json]:
+        return iter(self.list_all(resource, namespace, labels, page_size=page_size))
+
+    def list_names(
+        self, resource: ResourceType, namespace: str | None = None, labels: str | None = None
+    ) -> set[tuple[str, str]]:
+        found = self.list_all(resource, namespace, labels)
+        return {(body["metadata"]["namespace"], body["metadata"]["name"]) for body in found}
 
     def create(self, resource: ResourceType, namespace: str, body: Json, field_manager: str) -> Json:
         self._note("POST", resource.path(namespace))
@@ -111,11 +127,24 @@ class FakeClient(Client):
             if path not in self._objects:
                 return self.create(resource, metadata["namespace"], body, field_manager)
             before = self._objects[path]
+            self._check_version(path, before, body)
             if subresource:
                 after = {**_copied(before), "status": _copied(body["status"])}
             else:
-                after = _merged(before, {key: value for key, value in body.items() if key != "status"})
+                self._check_version(path, before, body)
+                kept = _without(before, self._left_out(before, body, field_manager))
+                after = _merged(kept, {key: value for key, value in body.items() if key != "status"})
             return self._store(path, before, after, field_manager, bump=not subresource)
+
+    @staticmethod
+    def _left_out(before: Json, body: Json, manager: str) -> set[Path]:
+        """The fields that only this manager had, and no longer asks for."""
+        owned: dict[bool, set[Path]] = {True: set(), False: set()}
+        for entry in before["metadata"].get("managedFields", []):
+            mine = entry["manager"] == manager and not entry.get("subresource")
+            owned[mine] |= set(_unfold(entry["fieldsV1"]))
+        asked = {path for path, _ in _leaves(body)}
+        return owned[True] - owned[False] - asked
 
     def merge_patch(self, resource: ResourceType, namespace: str, name: str, patch: Json, field_manager: str) -> Json:
         path = resource.path(namespace, name)
@@ -194,6 +223,12 @@ class FakeClient(Client):
         return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _selector(labels: str | None) -> Callable[[Json], bool]:
+    """Return what tells whether labels match a selector of equalities and existences."""
+    wanted = [pair.partition("=") for pair in labels.split(",")] if labels else []
+    return lambda has: all(key in has and (not equals or has[key] == value) for key, equals, value in wanted)
+
+
 def _copied(body: T) -> T:
     # Several times as fast as copy.deepcopy.
     copied: T = pickle.loads(pickle.dumps(body))
@@ -210,6 +245,17 @@ def _merged(target: Any, patch: Any) -> Any:
             result.pop(key, None)
         else:
             result[key] = _merged(result.get(key), value)
+    return result
+
+
+def _without(body: Json, paths: set[Path]) -> Json:
+    result = _copied(body)
+    for path in paths:
+        node = result
+        for step in path[:-1]:
+            node = node.get(step, {}) if isinstance(node, dict) else {}
+        if isinstance(node, dict):
+            node.pop(path[-1], None)
     return result
 
 

@@ -33,8 +33,14 @@ _QUANTITY_MAPS = ("requests", "limits")
 
 
 def stamped(manifest: Json) -> Json:
-    """Return the manifest with the hash of itself in its annotations."""
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    """Return the manifest with the hash of itself in its annotations.
+
+    The number of pods is not in it: it is always there, and where an autoscaler has it, it is what is live.
+    """
+    hashed = manifest
+    if "replicas" in manifest.get("spec", {}):
+        hashed = {**manifest, "spec": {**manifest["spec"], "replicas": None}}
+    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     metadata = manifest["metadata"]
     annotations = {**metadata.get("annotations", {}), APPLIED_HASH_ANNOTATION: digest}

@@ -1,19 +1,24 @@
-"""A ModelDeployment: which version should be served, which one is, and how to get from one to the other.
+"""A ModelDeployment: which version should be served, which one is, and what is there of each.
 
-A promotion is a second Deployment beside the first. The Service is switched when every pod of it is ready, and the
-first is kept until requests that reached it have been answered. A version that never gets ready never gets a request.
+A promotion is a second Deployment beside the first; how traffic gets from one to the other is decided in `rollout`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from modelyard.api.model_status import VersionStatus
 from modelyard.api.modeldeployment import ModelDeployment
-from modelyard.api.names import MODEL_DIGEST_ANNOTATION, MODEL_NAME_ANNOTATION, MODEL_VERSION_LABEL, REVISION_LABEL
+from modelyard.api.names import (
+    MODEL_DIGEST_ANNOTATION,
+    MODEL_NAME_ANNOTATION,
+    MODEL_VERSION_LABEL,
+    REVISION_LABEL,
+    STABLE_ANNOTATION,
+)
 from modelyard.api.reasons import Reason
 from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.api.serving import DRAIN_SECONDS, ServedModel
@@ -46,17 +51,9 @@ def wanted_version(deployment: ModelDeployment, model: RegisteredModel | None) -
         return Problem(
             Reason.MODEL_NOT_FOUND, f"spec.model.name: there is no RegisteredModel {reference.name} in {where}"
         )
-    if reference.version is not None:
-        number = reference.version
-    else:
-        assert reference.stage is not None
-        holder = model.status.stages.get(reference.stage.lower())
-        if holder is None:
-            fix = f"set spec.stages.{reference.stage.lower()} of registeredmodel/{model.metadata.name}"
-            return Problem(
-                Reason.NO_VERSION_IN_STAGE, f"no version of {model.model_name} is in {reference.stage}: {fix}"
-            )
-        number = holder.version
+    number = _number(deployment, model)
+    if isinstance(number, Problem):
+        return number
     version = model.status.find(number)
     if version is None:
         known = ", ".join(str(v.version) for v in model.status.versions[-10:]) or "none yet"
@@ -66,6 +63,28 @@ def wanted_version(deployment: ModelDeployment, model: RegisteredModel | None) -
     if not set(SUPPORTED_FLAVORS) & set(version.flavors):
         return Problem(Reason.UNSUPPORTED_FLAVOR, _flavor_message(model.model_name, version))
     return served_model(model, version)
+
+
+def _number(deployment: ModelDeployment, model: RegisteredModel) -> int | Problem:
+    """Return the version's number that the stage, the alias or the spec itself names."""
+    reference = deployment.spec.model
+    if reference.version is not None:
+        return reference.version
+    if reference.alias is not None:
+        aliased = model.aliases.get(reference.alias)
+        if aliased is None:
+            fix = f"set spec.aliases.{reference.alias} of registeredmodel/{model.metadata.name}"
+            return Problem(
+                Reason.NO_VERSION_IN_STAGE, f"no version of {model.model_name} has the alias {reference.alias}: {fix}"
+            )
+        return aliased
+    assert reference.stage is not None
+    key = reference.stage.lower()
+    holder = model.status.stages.get(key)
+    if holder is None:
+        fix = f"set spec.stages.{key} of registeredmodel/{model.metadata.name}"
+        return Problem(Reason.NO_VERSION_IN_STAGE, f"no version of {model.model_name} is in {reference.stage}: {fix}")
+    return holder.version
 
 
 def served_model(model: RegisteredModel, version: VersionStatus) -> ServedModel:
@@ -81,8 +100,8 @@ def _flavor_message(name: str, version: VersionStatus) -> str:
 
 
 @dataclass(frozen=True)
-class Rollout:
-    """One Deployment in the cluster, as far as the decision needs it."""
+class Revision:
+    """One Deployment in the cluster, as far as decisions need it."""
 
     name: str
     revision: str
@@ -90,13 +109,15 @@ class Rollout:
     version: int
     digest: str
     desired: int
+    total: int
+    """How many pods there are, ready or not, of whatever template."""
     ready: int
     settled: bool
     """Whether its controller has seen its newest spec, and all its pods are of that spec and available."""
 
     @classmethod
-    def of(cls, body: Json) -> Rollout:
-        """Read a Deployment that `desired.serving` made."""
+    def of(cls, body: Json) -> Revision:
+        """Read a Deployment that `desired.pods` made."""
         metadata, spec, status = body["metadata"], body["spec"], body.get("status", {})
         desired = spec.get("replicas", 1)
         settled = (
@@ -112,36 +133,39 @@ class Rollout:
             version=int(metadata["labels"][MODEL_VERSION_LABEL]),
             digest=metadata["annotations"][MODEL_DIGEST_ANNOTATION],
             desired=desired,
+            total=status.get("replicas", 0),
             ready=status.get("readyReplicas", 0),
             settled=settled,
         )
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to bring about, from what is seen now. The revisions name Deployments."""
+class Traffic:
+    """What the live Service says: it is the truth about what is served."""
 
-    serve: str
-    """The revision that the Service selects; `NOTHING` where none is ready."""
+    stable: str
+    """The revision that is served; `NOTHING` where none is."""
 
-    keep: frozenset[str]
-    """Revisions whose Deployments stay."""
+    split: bool
+    """Whether the Service selects the pods of every revision."""
 
-    remove: frozenset[str]
-    """Revisions whose Deployments go."""
-
-    draining: Mapping[str, datetime] = field(default_factory=dict)
-    """Revisions that get no new requests, and since when."""
-
-    again_after: float | None = None
-    """Seconds until something is due although nothing changes."""
+    @classmethod
+    def of(cls, service: Json | None) -> Traffic:
+        """Read the Service."""
+        if service is None:
+            return cls(NOTHING, split=False)
+        selected = (service.get("spec", {}).get("selector") or {}).get(REVISION_LABEL)
+        annotated = service["metadata"].get("annotations", {}).get(STABLE_ANNOTATION, NOTHING)
+        return cls(selected or annotated, split=selected is None)
 
 
 @dataclass(frozen=True)
 class Reported:
-    """What the status says of earlier reconciles: which revision was served, and since when others drain."""
+    """What the status says of earlier reconciles."""
 
     served: str | None
+    """The revision that was served."""
+
     draining: Mapping[str, datetime]
 
 
@@ -152,36 +176,6 @@ def reported(deployment: ModelDeployment) -> Reported:
         served=ServedModel(served.model, served.version, "", served.digest).revision if served else None,
         draining={version.revision: parse_time(version.since) for version in deployment.status.draining},
     )
-
-
-def plan(
-    wanted: ServedModel | Problem, rollouts: Mapping[str, Rollout], selected: str, before: Reported, now: datetime
-) -> Plan:
-    """Decide what is served and what goes.
-
-    `rollouts` are the Deployments by revision, `selected` is the revision that the live Service selects. The live
-    Service is the truth about what is served; the status only says when that began, so a status that was never written
-    costs nothing but a longer drain.
-    """
-    serving = selected if selected in rollouts else NOTHING
-    if isinstance(wanted, Problem):
-        # What is served stays served, whatever has become of the registry.
-        target = serving
-    else:
-        candidate = rollouts.get(wanted.revision)
-        target = wanted.revision
-        if candidate is not None and candidate.settled:
-            serving = wanted.revision
-    since = {
-        revision: before.draining.get(revision, now)
-        for revision in rollouts
-        if revision not in (serving, target) and (revision in before.draining or revision in (selected, before.served))
-    }
-    over = {revision for revision, start in since.items() if now - start >= DRAIN}
-    active = {revision: start for revision, start in since.items() if revision not in over}
-    keep = frozenset({serving, target, *active} & {*rollouts, target} - {NOTHING})
-    again = min((DRAIN - (now - start)).total_seconds() for start in active.values()) if active else None
-    return Plan(serving, keep, frozenset(rollouts) - keep, active, again)
 
 
 def parse_time(text: str) -> datetime:

@@ -15,21 +15,17 @@ from modelyard.api.modeldeployment import (
     Phase,
 )
 from modelyard.api.reasons import ConditionType, Reason
+from modelyard.api.rollout import RefusedVersion, RolloutPhase, RolloutStatus
 from modelyard.api.serving import ServedModel, pod_labels
 from modelyard.decide.conditions import Verdict, conditions, kstatus, timestamp
-from modelyard.decide.modeldeployment import Plan, Problem, Rollout
+from modelyard.decide.modeldeployment import Problem, Revision
 from modelyard.decide.pods import Diagnosis
+from modelyard.decide.rollout import Plan, is_paused
 
-_STALLED = {
-    Reason.UNSUPPORTED_FLAVOR,
-    Reason.VERSION_NOT_FOUND,
-    Reason.CANDIDATE_FAILED,
-    Reason.CANDIDATE_NOT_READY,
-    Reason.IMAGE_UNAVAILABLE,
-    Reason.POD_REFUSED,
-    Reason.UNSCHEDULABLE,
-    Reason.OBJECT_REFUSED,
-}
+_PROGRESSING = (Reason.ROLLING_OUT, Reason.TOO_FEW_READY_PODS, Reason.ANALYSING)
+_HELD = (Reason.AWAITING_PROMOTION, Reason.ANALYSIS_INCONCLUSIVE)
+_WAITS = (Reason.MODEL_NOT_FOUND, Reason.NO_VERSION_IN_STAGE, Reason.PAUSED)
+"""Not there yet, and not wrong: nobody has registered or promoted a version, or somebody wants it so."""
 
 
 @dataclass(frozen=True)
@@ -38,80 +34,147 @@ class Observation:
 
     wanted: ServedModel | Problem
     plan: Plan
-    rollouts: Mapping[str, Rollout]
-    diagnosis: Diagnosis | None
-    """What is wrong with the pods of the wanted version, or of the served one where that is the same."""
+    revisions: Mapping[str, Revision]
+    fault: Diagnosis | None = None
+    """What is wrong with the pods of the wanted version."""
 
-    refused: str | None = None
+    stable_fault: Diagnosis | None = None
+    """What is wrong with the pods of the served one."""
+
+    refused: Diagnosis | None = None
     """The API server's words, where it refused an object."""
+
+    surroundings: Diagnosis | None = None
+    """What is wrong with the way to the pods: the Ingress, the route, the autoscaler."""
+
+    @property
+    def served(self) -> Revision | None:
+        """The version that requests reach."""
+        return self.revisions.get(self.plan.stable)
 
 
 def status(deployment: ModelDeployment, seen: Observation, now: datetime) -> ModelDeploymentStatus:
     """Return the whole status. Equal to the present one where nothing has changed."""
     before = deployment.status
-    served = seen.rollouts.get(seen.plan.serve)
-    ready = _ready(seen, served, deployment.spec.rest.replicas)
-    serving = _serving(served)
-    progressing = ready.reason in (Reason.ROLLING_OUT, Reason.TOO_FEW_READY_PODS)
-    verdicts = (*kstatus(ready, progressing=progressing, stalled=ready.reason in _STALLED), serving)
+    served = _served(deployment, seen)
+    ready = _ready(deployment, seen, served)
+    stalled = _stalled(ready)
+    verdicts = (*kstatus(ready, progressing=ready.reason in (*_PROGRESSING, *_HELD), stalled=stalled), _serving(served))
     generation = deployment.metadata.generation
+    rollout = seen.plan.rollout
     return ModelDeploymentStatus(
         observed_generation=generation,
-        phase=_phase(ready, served),
+        phase=_phase(deployment, ready, served, stalled=stalled),
         served=_deployed(served, before.served, now) if served else None,
-        candidate=_candidate(seen, before.candidate, now),
+        candidate=_candidate(seen, served, before.candidate, now),
+        weight=rollout.actual_weight if rollout else None,
+        rollout=_steady(rollout, before.rollout),
+        refused=seen.plan.refused,
         draining=_draining(seen),
         url=url(deployment),
         replicas=served.desired if served else 0,
         ready_replicas=served.ready if served else 0,
-        selector=_selector(deployment, seen.plan.serve) if served else None,
+        selector=_selector(deployment, seen.plan.stable) if served else None,
         conditions=conditions(before.conditions, verdicts, generation, now),
     )
 
 
 def url(deployment: ModelDeployment) -> str:
-    """Return where requests go: the Ingress' host, or the Service inside the cluster."""
-    ingress = deployment.spec.rest.ingress
-    if ingress is None:
-        return f"http://{deployment.metadata.name}.{deployment.metadata.namespace}.svc/invocations"
-    return f"{'https' if ingress.tls else 'http'}://{ingress.host}/invocations"
+    """Return where requests go: the host of the Ingress or the Gateway, or the Service inside the cluster."""
+    ingress, gateway = deployment.spec.rest.ingress, deployment.spec.rest.gateway
+    if gateway is not None:
+        return f"http://{gateway.hostname}{gateway.path.rstrip('/')}/invocations"
+    if ingress is not None:
+        return f"{'https' if ingress.tls else 'http'}://{ingress.host}/invocations"
+    return f"http://{deployment.metadata.name}.{deployment.metadata.namespace}.svc/invocations"
 
 
-def _ready(seen: Observation, served: Rollout | None, replicas: int) -> Verdict:
+def _served(deployment: ModelDeployment, seen: Observation) -> Revision | None:
+    """Return what is served: a version that has never been ready is not, though the Service waits for it."""
+    found, before = seen.served, deployment.status.served
+    if found is None or found.ready:
+        return found
+    same = before is not None and (before.model, before.version, before.digest) == _identity(found)
+    return found if same else None
+
+
+def _identity(revision: Revision) -> tuple[str, int, str]:
+    return revision.model, revision.version, revision.digest
+
+
+def _stalled(ready: Verdict) -> bool:
+    """Whether it waits for a person: whatever is neither done, nor going on, nor merely not asked for yet."""
+    return ready.status != ConditionStatus.TRUE and ready.reason not in (*_PROGRESSING, *_HELD, *_WAITS)
+
+
+def _ready(deployment: ModelDeployment, seen: Observation, served: Revision | None) -> Verdict:
     """Judge whether what is wanted is served, whole."""
-
     stays = f"; version {served.version} stays served" if served else ""
     if isinstance(seen.wanted, Problem):
         return _not_ready(seen.wanted.reason, seen.wanted.message + stays)
-    if seen.refused:
-        return _not_ready(Reason.OBJECT_REFUSED, seen.refused + stays)
-    if served is not None and served.revision == seen.wanted.revision:
-        return _whole(served, seen.diagnosis)
-    candidate = seen.rollouts.get(seen.wanted.revision)
-    if seen.diagnosis:
-        return _not_ready(seen.diagnosis.reason, f"version {seen.wanted.version}: {seen.diagnosis.message}{stays}")
-    progress = f"{candidate.ready if candidate else 0} of {replicas} pods are ready"
-    return _not_ready(Reason.ROLLING_OUT, f"version {seen.wanted.version} is starting: {progress}{stays}")
+    if seen.refused is not None:
+        return _not_ready(seen.refused.reason, seen.refused.message + stays)
+    current = served is not None and served.revision == seen.wanted.revision
+    if is_paused(deployment) and not current:
+        text = "nothing is changed while modelyard.dev/paused is true: kubectl modelyard resume"
+        return _not_ready(Reason.PAUSED, f"{text} {deployment.metadata.name}{stays}")
+    if seen.plan.refused is not None:
+        return _taken_back(seen.plan.refused, stays)
+    if served is not None and current:
+        return _whole(served, seen)
+    return _on_the_way(seen, seen.wanted, stays)
 
 
-def _whole(served: Rollout, diagnosis: Diagnosis | None) -> Verdict:
-    """Judge the served version, where it is the wanted one, by its pods."""
+def _taken_back(refused: RefusedVersion, stays: str) -> Verdict:
+    text = f"version {refused.version} was taken back ({refused.reason}): {refused.message}{stays}"
+    return _not_ready(Reason.ROLLED_BACK, text)
+
+
+def _on_the_way(seen: Observation, wanted: ServedModel, stays: str) -> Verdict:
+    """Say how far the wanted version has come."""
+    rollout, waiting = seen.plan.rollout, seen.plan.waiting
+    if seen.fault is not None:
+        return _not_ready(seen.fault.reason, f"version {wanted.version}: {seen.fault.message}{stays}")
+    if waiting is not None:
+        where = f" at {rollout.weight} %" if rollout and rollout.weight else ""
+        return _not_ready(waiting.reason, f"version {wanted.version}{where}: {waiting.message}{stays}")
+    candidate = seen.revisions.get(wanted.revision)
+    pods = f"{candidate.ready if candidate else 0} of {seen.plan.pods.get(wanted.revision, 0)} pods are ready"
+    if rollout is None or rollout.phase == RolloutPhase.STARTING:
+        return _not_ready(Reason.ROLLING_OUT, f"version {wanted.version} is starting: {pods}{stays}")
+    if rollout.phase == RolloutPhase.ANALYSING:
+        text = f"version {wanted.version} is compared with the served one"
+        return _not_ready(Reason.ANALYSING, f"{text}, at {rollout.weight} % of the traffic{stays}")
+    return _not_ready(Reason.ROLLING_OUT, f"{_step(rollout)}: {pods}{stays}")
+
+
+def _step(rollout: RolloutStatus) -> str:
+    step = f" (step {rollout.step} of {rollout.steps})" if rollout.steps > 1 else ""
+    return f"version {rollout.version} has {rollout.actual_weight} % of the traffic{step}, {rollout.phase.lower()}"
+
+
+def _whole(served: Revision, seen: Observation) -> Verdict:
+    """Judge the served version, where it is the wanted one, by its pods and by the way to them."""
     if served.desired == 0:
         text = "spec.rest.replicas is 0"
         return Verdict(ConditionType.READY, ConditionStatus.TRUE, Reason.SCALED_TO_ZERO, text)
+    if served.settled and seen.surroundings is not None:
+        return _not_ready(seen.surroundings.reason, seen.surroundings.message)
     if served.settled:
         text = f"version {served.version} answers with {served.ready} of {served.desired} pods"
         return Verdict(ConditionType.READY, ConditionStatus.TRUE, Reason.SERVING, text)
-    why = f": {diagnosis.message}" if diagnosis else ""
+    if seen.stable_fault is not None:
+        count = f"{served.ready} of {served.desired} pods of version {served.version} are ready"
+        return _not_ready(seen.stable_fault.reason, f"{count}: {seen.stable_fault.message}")
     count = f"{served.ready} of {served.desired} pods of version {served.version} are ready"
-    return _not_ready(Reason.TOO_FEW_READY_PODS if served.ready else Reason.NO_READY_PODS, count + why)
+    return _not_ready(Reason.TOO_FEW_READY_PODS if served.ready else Reason.NO_READY_PODS, count)
 
 
 def _not_ready(reason: Reason, message: str) -> Verdict:
     return Verdict(ConditionType.READY, ConditionStatus.FALSE, reason, message)
 
 
-def _serving(served: Rollout | None) -> Verdict:
+def _serving(served: Revision | None) -> Verdict:
     if served is None:
         text = "no version has been ready yet"
         return Verdict(ConditionType.SERVING, ConditionStatus.FALSE, Reason.NO_READY_PODS, text)
@@ -123,42 +186,63 @@ def _serving(served: Rollout | None) -> Verdict:
     return Verdict(ConditionType.SERVING, ConditionStatus.FALSE, reason, text)
 
 
-def _phase(ready: Verdict, served: Rollout | None) -> Phase:
+_BY_REASON = {
+    Reason.PAUSED: Phase.PAUSED,
+    Reason.ROLLED_BACK: Phase.ROLLED_BACK,
+    **dict.fromkeys(_HELD, Phase.HELD),
+    **dict.fromkeys(_PROGRESSING, Phase.PROGRESSING),
+}
+
+
+def _phase(deployment: ModelDeployment, ready: Verdict, served: Revision | None, *, stalled: bool) -> Phase:
     if ready.status == ConditionStatus.TRUE:
-        return Phase.SERVING
-    if ready.reason in (Reason.ROLLING_OUT, Reason.TOO_FEW_READY_PODS):
-        return Phase.PROGRESSING
-    if served is None and ready.reason not in _STALLED:
-        return Phase.PENDING
-    return Phase.DEGRADED
+        return Phase.PAUSED if is_paused(deployment) else Phase.SERVING
+    if ready.reason in _BY_REASON:
+        return _BY_REASON[ready.reason]
+    return Phase.PENDING if served is None and not stalled else Phase.DEGRADED
 
 
-def _deployed(rollout: Rollout, before: DeployedVersion | None, now: datetime) -> DeployedVersion:
-    same = before is not None and (before.model, before.version, before.digest) == (
-        rollout.model,
-        rollout.version,
-        rollout.digest,
-    )
+def _steady(rollout: RolloutStatus | None, before: RolloutStatus | None) -> RolloutStatus | None:
+    """Return the rollout without what changes with each look: figures are shown anew when a verdict has changed.
+
+    A measurement every few seconds would be a write every few seconds.
+    """
+    if rollout is None or before is None or rollout.revision != before.revision:
+        return rollout
+    if [(each.name, each.verdict) for each in rollout.figures] != [
+        (each.name, each.verdict) for each in before.figures
+    ]:
+        return rollout
+    same = (rollout.phase, rollout.step, rollout.weight) == (before.phase, before.step, before.weight)
+    return rollout.model_copy(update={"figures": before.figures}) if same else rollout
+
+
+def _deployed(revision: Revision, before: DeployedVersion | None, now: datetime) -> DeployedVersion:
+    same = before is not None and (before.model, before.version, before.digest) == _identity(revision)
     return DeployedVersion(
-        model=rollout.model,
-        version=rollout.version,
-        digest=rollout.digest,
+        model=revision.model,
+        version=revision.version,
+        digest=revision.digest,
         since=before.since if before and same else timestamp(now),
     )
 
 
-def _candidate(seen: Observation, before: DeployedVersion | None, now: datetime) -> DeployedVersion | None:
-    if isinstance(seen.wanted, Problem) or seen.wanted.revision == seen.plan.serve:
+def _candidate(
+    seen: Observation, served: Revision | None, before: DeployedVersion | None, now: datetime
+) -> DeployedVersion | None:
+    if isinstance(seen.wanted, Problem) or seen.plan.refused is not None:
         return None
-    candidate = seen.rollouts.get(seen.wanted.revision)
+    if served is not None and served.revision == seen.wanted.revision:
+        return None
+    candidate = seen.revisions.get(seen.wanted.revision)
     return _deployed(candidate, before, now) if candidate else None
 
 
 def _draining(seen: Observation) -> tuple[DrainingVersion, ...]:
     return tuple(
-        DrainingVersion(version=seen.rollouts[revision].version, revision=revision, since=timestamp(since))
+        DrainingVersion(version=seen.revisions[revision].version, revision=revision, since=timestamp(since))
         for revision, since in sorted(seen.plan.draining.items())
-        if revision in seen.rollouts
+        if revision in seen.revisions
     )
 
 

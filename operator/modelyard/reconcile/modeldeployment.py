@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from modelyard.api.modeldeployment import ModelDeployment
 from modelyard.api.names import DEPLOYMENT_LABEL, REVISION_LABEL
 from modelyard.api.registeredmodel import RegisteredModel
+from modelyard.api.rollout import TrafficMethod
 from modelyard.api.serving import ServedModel, pod_labels
-from modelyard.cluster.client import ApiError, Client, NotFound
-from modelyard.cluster.ensure import ensure, ensure_status
-from modelyard.cluster.resources import DEPLOYMENTS, INGRESSES, PODS, SERVICES, of_kind
+from modelyard.cluster.client import Client, NotFound
+from modelyard.cluster.ensure import ensure_status
+from modelyard.cluster.resources import DEPLOYMENTS, EVENTS, PODS, SERVICES, of_kind
 from modelyard.decide.modeldeployment import (
     NOTHING,
-    Plan,
     Problem,
-    Rollout,
-    plan,
+    Revision,
+    Traffic,
+    parse_time,
     reported,
     served_model,
     wanted_version,
 )
 from modelyard.decide.modeldeployment_status import Observation, status
-from modelyard.decide.pods import Diagnosis, diagnose
-from modelyard.desired import pods, traffic
+from modelyard.decide.pods import Diagnosis, diagnose, needs_events, restarts
+from modelyard.decide.rollout import Observed, Plan, frozen, is_paused, plan
 from modelyard.reconcile.base import Clock, Outcome
+from modelyard.reconcile.deployment_analysis import DeploymentAnalysis
+from modelyard.reconcile.deployment_objects import DeploymentObjects, Live
+from modelyard.reconcile.deployment_surroundings import Surroundings
 from modelyard.reconcile.reader import ensure_reader_secret
 from modelyard.records.state import ModelState
 from modelyard.settings import Settings
@@ -37,40 +42,64 @@ log = logging.getLogger(__name__)
 RESYNC_SECONDS = 300.0
 """How often an object is looked at although no event asks for it: Secrets, for one, are not watched."""
 
-_REFUSALS = (400, 403, 422)
+
+PATIENCE_SECONDS = 10.0
+"""How long pods may take to start before more is asked for: most need less, and what they wait for costs a list."""
+
+
+@dataclass(frozen=True)
+class _Pods:
+    """The pods of one revision, as far as they had to be looked at."""
+
+    fault: Diagnosis | None = None
+    restarts: int = 0
 
 
 class ModelDeploymentReconciler:
     """Reconciles ModelDeployments."""
 
     def __init__(
-        self, client: Client, settings: Settings, clock: Clock, state_of: Callable[[RegisteredModel], ModelState]
+        self,
+        client: Client,
+        settings: Settings,
+        clock: Clock,
+        state_of: Callable[[RegisteredModel], ModelState],
+        analysis: DeploymentAnalysis,
     ) -> None:
         """`state_of` returns all versions of a model: a status shows the newest only."""
         self._client = client
         self._state_of = state_of
         self._settings = settings
         self._clock = clock
+        self._analysis = analysis
+        self._objects = DeploymentObjects(client, settings)
+        self._surroundings = Surroundings(client, clock)
 
     def __call__(self, namespace: str, name: str) -> Outcome:
         """Reconcile one object."""
         body = self._client.find(of_kind(ModelDeployment), namespace, name)
         if body is None or body["metadata"].get("deletionTimestamp"):
+            self._analysis.forget(namespace, name)
             return Outcome()
         owner = ModelDeployment.parse(body)
         model = self._model(owner)
         wanted = wanted_version(owner, model)
-        live = self._deployments(owner)
-        rollouts = {revision: Rollout.of(deployment) for revision, deployment in live.items()}
-        service = self._client.find(SERVICES, namespace, name)
-        selected = ((service or {}).get("spec", {}).get("selector") or {}).get(REVISION_LABEL, NOTHING)
-        now = self._clock()
-        decided = plan(wanted, rollouts, selected, reported(owner), now)
-        refused = self._carry_out(owner, self._models(wanted, model, decided), decided, live, service)
-        rollouts = {revision: Rollout.of(deployment) for revision, deployment in live.items()}
-        seen = Observation(wanted, decided, rollouts, self._diagnosis(owner, wanted, live, rollouts), refused)
-        self._write_status(owner, seen)
-        return Outcome(decided.again_after if decided.again_after is not None else RESYNC_SECONDS)
+        live = Live(self._deployments(owner), self._client.find(SERVICES, namespace, name))
+        method = self._surroundings.method(owner)
+        seen = self._observe(owner, wanted, live, method)
+        if is_paused(owner):
+            decided = frozen(owner, seen)
+        else:
+            decided = plan(owner, seen)
+            owner = self._note_refusal(owner, decided)
+            if decided.pods:
+                ensure_reader_secret(self._client, self._settings, namespace)
+            self._objects.carry_out(owner, self._models(wanted, model, decided), decided, live, method)
+        result = self._result(owner, wanted, decided, live)
+        self._write_status(owner, result)
+        return Outcome(_again(decided, result))
+
+    # What there is
 
     def _model(self, owner: ModelDeployment) -> RegisteredModel | None:
         name = RegisteredModel.object_name_of(owner.spec.model.name)
@@ -101,73 +130,74 @@ class ModelDeploymentReconciler:
     ) -> dict[str, ServedModel]:
         """Return what is known of the revisions whose Deployments are kept up: the wanted one and the served one."""
         models = {} if isinstance(wanted, Problem) else {wanted.revision: wanted}
-        if model is not None and decided.serve not in (NOTHING, *models):
-            models.update(_serving(model, decided.serve) or _serving(self._whole(model), decided.serve))
+        if model is not None and decided.stable not in (NOTHING, *models):
+            models.update(_serving(model, decided.stable) or _serving(self._whole(model), decided.stable))
         return models
 
-    def _carry_out(
-        self,
-        owner: ModelDeployment,
-        models: Mapping[str, ServedModel],
-        decided: Plan,
-        live: dict[str, Json],
-        service: Json | None,
-    ) -> str | None:
-        """Make the objects; `live` is brought up to date. Return the API server's words if it refused any."""
-        refusals = []
-        steps: list[tuple[Json, Json | None]] = [
-            (self._deployment(owner, model), live.get(revision))
-            for revision, model in models.items()
-            if revision in decided.keep
-        ]
-        steps.append((traffic.service(owner, decided.serve, split=False), service))
-        ingress = self._client.find(INGRESSES, owner.metadata.namespace, owner.metadata.name)
-        if owner.spec.rest.ingress:
-            steps.append((traffic.ingress(owner, owner.spec.rest.ingress), ingress))
-        elif ingress and _owned(ingress, owner):
-            self._client.delete(INGRESSES, owner.metadata.namespace, owner.metadata.name)
-        if models:
-            ensure_reader_secret(self._client, self._settings, owner.metadata.namespace)
-        for manifest, present in steps:
-            try:
-                if present is not None and not _owned(present, owner):
-                    refusals.append(_taken(manifest))
-                    continue
-                body = ensure(self._client, manifest, present)
-            except ApiError as error:
-                if error.code not in _REFUSALS:
-                    raise
-                refusals.append(f"{manifest['kind']} {manifest['metadata']['name']}: {error}")
-                continue
-            if manifest["kind"] == DEPLOYMENTS.kind:
-                live[manifest["metadata"]["labels"][REVISION_LABEL]] = body
-        for revision in decided.remove:
-            body = live.pop(revision)
-            log.info("removing deployment %s/%s", owner.metadata.namespace, body["metadata"]["name"])
-            self._client.delete(
-                DEPLOYMENTS, owner.metadata.namespace, body["metadata"]["name"], uid=body["metadata"]["uid"]
-            )
-        return "; ".join(refusals) or None
+    def _observe(
+        self, owner: ModelDeployment, wanted: ServedModel | Problem, live: Live, method: TrafficMethod
+    ) -> Observed:
+        revisions = {revision: Revision.of(deployment) for revision, deployment in live.deployments.items()}
+        pods = _Pods() if isinstance(wanted, Problem) else self._pods(owner, wanted.revision, live)
+        seen = Observed(
+            wanted=wanted,
+            revisions=revisions,
+            traffic=Traffic.of(live.service),
+            before=reported(owner),
+            method=method,
+            now=self._clock(),
+            fault=pods.fault,
+            restarts=pods.restarts,
+        )
+        return self._analysis.judged(owner, seen)
 
-    def _deployment(self, owner: ModelDeployment, model: ServedModel) -> Json:
-        template = pods.template(owner, model, self._settings.serving_image, self._settings.image_pull_policy)
-        return pods.deployment(owner, model, template, pods.template_inputs(owner, model), owner.spec.rest.replicas)
+    def _pods(self, owner: ModelDeployment, revision: str, live: Live) -> _Pods:
+        """Look at the pods of a revision, where they are not all ready."""
+        body = live.deployments.get(revision)
+        if body is None or (Revision.of(body).settled and not owner.status.rollout):
+            return _Pods()
+        labels = ",".join(f"{key}={value}" for key, value in pod_labels(owner.metadata.name, revision).items())
+        pods = self._client.list_all(PODS, owner.metadata.namespace, labels)
+        fault = None if Revision.of(body).settled else diagnose(body, pods, self._events(owner, pods))
+        return _Pods(fault, restarts(pods))
 
-    def _diagnosis(
-        self,
-        owner: ModelDeployment,
-        wanted: ServedModel | Problem,
-        live: Mapping[str, Json],
-        rollouts: Mapping[str, Rollout],
-    ) -> Diagnosis | None:
-        """Look at the pods of the wanted version, where they are not all ready."""
-        if isinstance(wanted, Problem):
-            return None
-        rollout = rollouts.get(wanted.revision)
-        if rollout is None or rollout.settled:
-            return None
-        labels = ",".join(f"{k}={v}" for k, v in pod_labels(owner.metadata.name, wanted.revision).items())
-        return diagnose(live[wanted.revision], self._client.list_all(PODS, owner.metadata.namespace, labels))
+    def _events(self, owner: ModelDeployment, pods: list[Json]) -> list[Json]:
+        """Return the Events about pods whose containers do not start, of which the pods themselves say nothing."""
+        if not needs_events(pods) or all(self._age(pod) < PATIENCE_SECONDS for pod in pods):
+            return []
+        names = {pod["metadata"]["name"] for pod in pods}
+        events = self._client.list_all(EVENTS, owner.metadata.namespace)
+        return [event for event in events if (event.get("regarding") or {}).get("name") in names]
+
+    def _age(self, pod: Json) -> float:
+        """Return how long the pod has been there, in seconds."""
+        return (self._clock() - parse_time(pod["metadata"]["creationTimestamp"])).total_seconds()
+
+    # What comes of it
+
+    def _note_refusal(self, owner: ModelDeployment, decided: Plan) -> ModelDeployment:
+        """Write down that a version is taken back before it is: whatever happens then, it is not tried again."""
+        if decided.refused is None or decided.refused == owner.status.refused:
+            return owner
+        noted = owner.status.model_copy(update={"refused": decided.refused, "rollout": None, "weight": None})
+        log.warning("modeldeployment %s/%s: %s", *_names(owner), decided.refused.message)
+        ensure_status(self._client, owner, noted, owner.status)
+        return owner.model_copy(update={"status": noted})
+
+    def _result(self, owner: ModelDeployment, wanted: ServedModel | Problem, decided: Plan, live: Live) -> Observation:
+        revisions = {revision: Revision.of(deployment) for revision, deployment in live.deployments.items()}
+        fault = None
+        if not isinstance(wanted, Problem) and wanted.revision != decided.stable:
+            fault = self._pods(owner, wanted.revision, live).fault
+        return Observation(
+            wanted=wanted,
+            plan=decided,
+            revisions=revisions,
+            fault=fault,
+            stable_fault=self._pods(owner, decided.stable, live).fault,
+            refused=live.refusals[0] if live.refusals else None,
+            surroundings=self._surroundings.diagnose(owner, live),
+        )
 
     def _write_status(self, owner: ModelDeployment, seen: Observation) -> None:
         after = status(owner, seen, self._clock())
@@ -177,22 +207,18 @@ class ModelDeploymentReconciler:
             return
         if written:
             ready = after.conditions[0]
-            log.info(
-                "modeldeployment %s/%s: %s: %s",
-                owner.metadata.namespace,
-                owner.metadata.name,
-                ready.reason,
-                ready.message,
-            )
+            log.info("modeldeployment %s/%s: %s: %s", *_names(owner), ready.reason, ready.message)
 
 
-def _owned(body: Json, owner: ModelDeployment) -> bool:
-    return any(reference.get("uid") == owner.metadata.uid for reference in body["metadata"].get("ownerReferences", []))
+def _again(decided: Plan, result: Observation) -> float:
+    """Return when to look again although nothing is seen to change."""
+    unsettled = any(not each.settled for name, each in result.revisions.items() if name in decided.pods)
+    due = decided.again_after if decided.again_after is not None else RESYNC_SECONDS
+    return min(due, PATIENCE_SECONDS) if unsettled else due
 
 
-def _taken(manifest: Json) -> str:
-    kind, name = manifest["kind"], manifest["metadata"]["name"]
-    return f"{kind} {name} exists and belongs to somebody else: rename the ModelDeployment or remove the {kind}"
+def _names(owner: ModelDeployment) -> tuple[str, str]:
+    return owner.metadata.namespace, owner.metadata.name
 
 
 def _serving(model: RegisteredModel, revision: str) -> dict[str, ServedModel]:

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from modelyard.api import ModelDeployment, RegisteredModel
+from modelyard.api.rollout import Analysis
 from modelyard.cluster.client import Client, Invalid
 from modelyard.cluster.resources import DEPLOYMENTS, INGRESSES, SECRETS, SERVICES, of_kind
+from modelyard.decide.analysis import Evidence
 from modelyard.desired.reader import READER_SECRET
+from modelyard.metrics.scrape import Subject
+from modelyard.reconcile.deployment_analysis import DeploymentAnalysis
 from modelyard.reconcile.modeldeployment import ModelDeploymentReconciler
 from modelyard.records.state import ModelState, VersionState
 from modelyard.settings import Settings
@@ -34,8 +38,25 @@ SETTINGS = Settings.from_environment(
 )
 
 
+# A class that no IngressClass stands for: of that, nothing is claimed.
+INGRESS = {"host": "h", "annotations": {"kubernetes.io/ingress.class": "somebody's"}}
+
+
 class Killed(BaseException):
     """The operator's process ends here."""
+
+
+class Measured:
+    """What the pods would say, as the test wants it."""
+
+    def __init__(self) -> None:
+        self.says = Evidence()
+
+    def evidence(self, subject: Subject, bounds: Analysis) -> Evidence:
+        return self.says
+
+    def forget(self, key: str) -> None:
+        """Nothing is remembered."""
 
 
 class World:
@@ -50,9 +71,10 @@ class World:
             of_kind(RegisteredModel), NAMESPACE, self.body("RegisteredModel", "churn", {"stages": {}}), "kubectl"
         )
         self.set_model({"latestVersion": 2, "versions": versions, "stages": {}})
-        spec = {"model": {"name": "churn", "stage": "Production"}, "rest": {"replicas": 2, "ingress": {"host": "h"}}}
+        spec = {"model": {"name": "churn", "stage": "Production"}, "rest": {"replicas": 2, "ingress": INGRESS}}
         self.client.create(of_kind(ModelDeployment), NAMESPACE, self.body("ModelDeployment", NAME, spec), "kubectl")
         self.state = ModelState()
+        self.measured = Measured()
         self.client.requests.clear()
 
     @staticmethod
@@ -96,7 +118,8 @@ class World:
     def reconcile(self) -> float | None:
         """Reconcile once, in a new process."""
         client: Client = self.client
-        reconciler = ModelDeploymentReconciler(client, SETTINGS, lambda: self.now, lambda _: self.state)
+        analysis = DeploymentAnalysis(client, self.measured)
+        reconciler = ModelDeploymentReconciler(client, SETTINGS, lambda: self.now, lambda _: self.state, analysis)
         return reconciler(NAMESPACE, NAME).requeue_after
 
     @property
