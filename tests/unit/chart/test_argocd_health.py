@@ -13,10 +13,13 @@ import pytest
 import yaml
 
 from modelyard.api.common import Condition, ConditionStatus
+from modelyard.api.modeldeployment import Phase
 from modelyard.api.names import GROUP, VERSION
 from modelyard.api.reasons import ConditionType, Reason
 from modelyard.decide.conditions import Verdict, conditions, kstatus
 from tests.cluster import versions
+from tests.unit.chart.kstatus import CURRENT, FAILED, IN_PROGRESS
+from tests.unit.chart.kstatus import kstatus as kstatus_of
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "charts/modelyard/files/argocd" / GROUP
 KINDS = ("Experiment", "ModelDeployment", "RegisteredModel")
@@ -40,7 +43,7 @@ class Case:
     phase: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind}-{self.reason}"
+        return "-".join(filter(None, (self.kind, self.reason, self.phase)))
 
     def body(self) -> dict[str, Any]:
         verdict = Verdict(self.type, self.status, self.reason, f"what {self.reason} means")
@@ -67,12 +70,33 @@ CASES = [
     Case("RegisteredModel", READY, FALSE, Reason.GATES_NOT_PASSED, "Degraded", stalled=True),
     Case("RegisteredModel", READY, FALSE, Reason.VERSION_NOT_FOUND, "Degraded", stalled=True),
     Case("RegisteredModel", READY, FALSE, Reason.ARTIFACT_STORE_UNREACHABLE, "Progressing", progressing=True),
-    Case("ModelDeployment", READY, TRUE, Reason.SERVING, "Healthy", phase="Serving"),
-    Case("ModelDeployment", READY, TRUE, Reason.SCALED_TO_ZERO, "Healthy", phase="Serving"),
-    Case("ModelDeployment", READY, FALSE, Reason.ROLLING_OUT, "Progressing", progressing=True, phase="Progressing"),
-    Case("ModelDeployment", READY, FALSE, Reason.NO_VERSION_IN_STAGE, "Progressing", phase="Pending"),
-    Case("ModelDeployment", READY, FALSE, Reason.NO_READY_PODS, "Degraded", phase="Degraded"),
-    Case("ModelDeployment", READY, FALSE, Reason.CANDIDATE_FAILED, "Degraded", stalled=True, phase="Degraded"),
+    *(
+        Case("ModelDeployment", READY, TRUE, reason, "Healthy", phase=phase)
+        for reason, phase in [
+            (Reason.SERVING, Phase.SERVING),
+            (Reason.SCALED_TO_ZERO, Phase.SERVING),
+            # As wanted, and to stay so: there is nothing that waits.
+            (Reason.SERVING, Phase.PAUSED),
+        ]
+    ),
+    *(
+        Case("ModelDeployment", READY, FALSE, reason, "Progressing", progressing=True, phase=Phase.PROGRESSING)
+        for reason in (Reason.ROLLING_OUT, Reason.ANALYSING, Reason.TOO_FEW_READY_PODS)
+    ),
+    *(
+        Case("ModelDeployment", READY, FALSE, reason, "Progressing", phase=Phase.PENDING)
+        for reason in (Reason.MODEL_NOT_FOUND, Reason.NO_VERSION_IN_STAGE)
+    ),
+    *(
+        Case("ModelDeployment", READY, FALSE, reason, "Suspended", progressing=True, phase=Phase.HELD)
+        for reason in (Reason.AWAITING_PROMOTION, Reason.ANALYSIS_INCONCLUSIVE)
+    ),
+    Case("ModelDeployment", READY, FALSE, Reason.PAUSED, "Suspended", phase=Phase.PAUSED),
+    Case("ModelDeployment", READY, FALSE, Reason.ROLLED_BACK, "Degraded", stalled=True, phase=Phase.ROLLED_BACK),
+    *(
+        Case("ModelDeployment", READY, FALSE, reason, "Degraded", stalled=True, phase=Phase.DEGRADED)
+        for reason in (Reason.NO_READY_PODS, Reason.CANDIDATE_FAILED, Reason.QUOTA_EXCEEDED, Reason.GATEWAY_NOT_FOUND)
+    ),
     Case("Experiment", SUCCEEDED, TRUE, Reason.COMPLETED, "Healthy"),
     Case("Experiment", SUCCEEDED, UNKNOWN, Reason.TRIALS_RUNNING, "Progressing", progressing=True),
     Case("Experiment", SUCCEEDED, FALSE, Reason.TRIALS_FAILED, "Degraded", stalled=True),
@@ -122,6 +146,15 @@ def assess(tmp_path_factory: pytest.TempPathFactory) -> Assessor:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_health_follows_the_conditions_and_quotes_their_message(assess: Assessor, case: Case) -> None:
     assert assess(case.body()) == (case.expected, f"what {case.reason} means")
+
+
+MEANS = {"Healthy": CURRENT, "Progressing": IN_PROGRESS, "Suspended": IN_PROGRESS, "Degraded": FAILED}
+"""What kstatus is to say where Argo CD says so: it knows no Suspended, and waits as for what is in progress."""
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.type is READY], ids=str)
+def test_kstatus_comes_to_the_same_verdict(case: Case) -> None:
+    assert kstatus_of(case.body()) == MEANS[case.expected]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -24,11 +24,15 @@ end
 if condition("Stalled").status == "True" then
   return health("Degraded", condition("Stalled").message)
 end
+if obj.status.phase == "Held" or obj.status.phase == "Paused" then
+  -- It goes on when somebody says so.
+  return health("Suspended", ready.message)
+end
 if condition("Reconciling").status == "True" then
   return health("Progressing", condition("Reconciling").message)
 end
-if obj.status.phase == "Degraded" then
-  -- Not stalled, for it may mend by itself, but what should answer does not.
+if obj.status.phase == "Degraded" or obj.status.phase == "RolledBack" then
+  -- Whatever the conditions leave open, what is wanted is not what is served.
   return health("Degraded", ready.message)
 end
 return health("Progressing", ready.message)
