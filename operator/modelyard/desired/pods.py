@@ -80,7 +80,8 @@ def template_inputs(owner: ModelDeployment, model: ServedModel) -> str:
     )
     identity = [model.name, model.version, model.artifact, model.digest]
     refresh = owner.metadata.annotations.get(REFRESH_ANNOTATION, "")
-    text = json.dumps([said, _start_seconds(owner), identity, refresh], sort_keys=True)
+    spoken = {name: value for name, value in said.items() if value != {}}
+    text = json.dumps([spoken, _start_seconds(owner), identity, refresh], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
