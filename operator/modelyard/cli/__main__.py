@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 
 from modelyard.api.stages import STAGE_KEYS
 from modelyard.artifacts.store import ArtifactError
+from modelyard.cli import arguments as types
+from modelyard.cli.arguments import EPILOG, common, waiting
+from modelyard.cli.deployments import Deployments
 from modelyard.cli.edit import approve, promote
-from modelyard.cli.errors import ALTERED, REFUSED, CliError
+from modelyard.cli.errors import ALTERED, REFUSED, USAGE, CliError
 from modelyard.cli.evidence import evidence
-from modelyard.cli.history import parse_time
 from modelyard.cli.model import Models
 from modelyard.cli.output import Format, Output
 from modelyard.cli.retention import retention
+from modelyard.cli.rollback import rollback
 from modelyard.cli.show import history, verify, versions
 from modelyard.cli.sources import find_source
+from modelyard.cli.status import status
+from modelyard.cli.steer import abort, go_on, pause, refresh, resume
 from modelyard.cluster.client import ApiError
 from modelyard.cluster.user import NoConnection, connect
 from modelyard.registry.ledger import RecordsAltered
@@ -28,11 +32,7 @@ from modelyard.settings import SettingsError, git_managers
 
 Command = Callable[[Models, Output, Namespace], int]
 
-_EPILOG = """\
-Records are read from the artifact store where MODELYARD_ARTIFACT_STORE names it (with MODELYARD_S3_ENDPOINT and
-AWS_* credentials), else from the operator, through the API server. Exit codes: 0 done; 1 not done, or refused;
-2 the command line makes no sense; 3 a record or a file is not the one that was written.
-"""
+_DEPLOYMENT = ("deployment", "the ModelDeployment's name")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,124 +74,118 @@ def _parser() -> ArgumentParser:
     name = Path(sys.argv[0]).name
     parser = ArgumentParser(
         prog="kubectl modelyard" if name == "kubectl-modelyard" else "modelyard",
-        description="A model registry's history, versions and promotions.",
-        epilog=_EPILOG,
+        description="A model registry's history, versions and promotions, and the rollouts that these start.",
+        epilog=EPILOG,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _history(commands.add_parser("history", help="who moved which version where and when, and what was refused"))
     _verify(commands.add_parser("verify", help="check that no record was altered, removed or put in later"))
     _versions(commands.add_parser("versions", help="the versions, their stages and what the gates said"))
     _evidence(commands.add_parser("evidence", help="what a gate's Job printed, as the records know it"))
-    _promote(commands.add_parser("promote", help="ask for a version in a stage, and wait for the verdict"))
+    _promote(commands.add_parser("promote", help="ask for a version in a stage; or let a held rollout go on"))
     _approve(commands.add_parser("approve", help="approve a version for a stage"))
     _retention(commands.add_parser("retention", help="whose files retention would delete, and why the rest stays"))
+    _status(commands.add_parser("status", help="what a deployment serves, and how its rollout stands"))
+    for command, words in (
+        (abort, "take back the version that is rolling out"),
+        (pause, "have nothing of a deployment changed"),
+        (resume, "end a pause"),
+        (refresh, "have the pods made anew, by the operator that is installed now"),
+    ):
+        common(commands.add_parser(command.__name__, help=words), _of_deployments(command), _DEPLOYMENT)
+    _rollback(commands.add_parser("rollback", help="ask for the version before the present one"))
     return parser
 
 
-def _common(parser: ArgumentParser, command: Command) -> None:
-    parser.set_defaults(command=command)
-    parser.add_argument("model", metavar="MODEL", help="the model's name in MLflow, or its object's")
-    parser.add_argument("-n", "--namespace", help="default: the context's")
-    parser.add_argument("--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config")
-    parser.add_argument("--context", help="the kubeconfig's context; default: the current one")
-    parser.add_argument(
-        "--operator-namespace",
-        metavar="NAMESPACE",
-        help="where the operator runs, which gives the records; default: MODELYARD_OPERATOR_NAMESPACE, then a search",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        choices=[each.value for each in Format],
-        default=Format.TABLE.value,
-        help="table (the default), wide (more columns) or json",
-    )
-    parser.epilog = _EPILOG
+def _deployments(models: Models) -> Deployments:
+    return Deployments(models.client, models.namespace, git_managers(os.environ))
+
+
+def _of_deployments(command: Callable[[Deployments, Output, Namespace], int]) -> Command:
+    return lambda models, output, given: command(_deployments(models), output, given)
 
 
 def _history(parser: ArgumentParser) -> None:
-    _common(parser, history)
-    parser.add_argument("--at", type=_time, metavar="TIME", help="what was in which stage then: 2026-01-15T12:00Z")
+    common(parser, history)
+    parser.add_argument(
+        "--at", type=types.moment, metavar="TIME", help="what was in which stage then: 2026-01-15T12:00Z"
+    )
     parser.add_argument("--stage", choices=STAGE_KEYS, help="with --at: this stage only")
-    parser.add_argument("--since", type=_time, metavar="TIME", help="only what happened since")
-    parser.add_argument("--version", type=_positive, help="only what happened to this version")
+    parser.add_argument("--since", type=types.moment, metavar="TIME", help="only what happened since")
+    parser.add_argument("--version", type=types.positive, help="only what happened to this version")
     parser.add_argument("--all", action="store_true", help="registrations, edits and deletions, too")
 
 
 def _verify(parser: ArgumentParser) -> None:
-    _common(parser, verify)
+    common(parser, verify)
     parser.add_argument(
         "--artifacts", action="store_true", help="read every version's files, too; needs MODELYARD_ARTIFACT_STORE"
     )
 
 
 def _versions(parser: ArgumentParser) -> None:
-    _common(parser, versions)
+    common(parser, versions)
 
 
 def _evidence(parser: ArgumentParser) -> None:
-    _common(parser, evidence)
+    common(parser, evidence)
     parser.add_argument("name", metavar="NAME", nargs="?", help="as a gate's message has it; default: list them")
 
 
 def _promote(parser: ArgumentParser) -> None:
-    def with_git_managers(models: Models, output: Output, given: Namespace) -> int:
-        return promote(models, output, given, git_managers(os.environ))
-
-    _common(parser, with_git_managers)
-    parser.add_argument("version", type=_positive, metavar="VERSION")
-    parser.add_argument("--stage", choices=STAGE_KEYS, default="production", help="default: production")
-    parser.add_argument("--no-wait", action="store_true", help="do not wait for the verdict")
+    common(parser, _promoted, ("name", "with VERSION a model, without it a ModelDeployment whose rollout is held"))
+    parser.add_argument("version", type=types.positive, nargs="?", metavar="VERSION")
+    parser.add_argument("--stage", choices=STAGE_KEYS, help="with VERSION; default: production")
     parser.add_argument(
-        "--timeout", type=_seconds, default=300.0, metavar="SECONDS", help="how long to wait; default: 300"
+        "--full", action="store_true", help="without VERSION: to all of the requests, without further pause or analysis"
     )
+    waiting(parser)
+
+
+def _promoted(models: Models, output: Output, given: Namespace) -> int:
+    """Promote a version of a model, or let a deployment's rollout go on."""
+    if given.version is None:
+        if given.stage is not None or given.no_wait:
+            raise CliError("--stage and --no-wait belong to a VERSION", USAGE)
+        return go_on(_deployments(models), output, Namespace(deployment=given.name, full=given.full))
+    if given.full:
+        raise CliError("--full belongs to a ModelDeployment whose rollout is under way: leave VERSION out", USAGE)
+    asked = {**vars(given), "model": given.name, "stage": given.stage or "production"}
+    return promote(models, output, Namespace(**asked), git_managers(os.environ))
 
 
 def _approve(parser: ArgumentParser) -> None:
-    _common(parser, approve)
-    parser.add_argument("version", type=_positive, metavar="VERSION")
+    common(parser, approve)
+    parser.add_argument("version", type=types.positive, metavar="VERSION")
     parser.add_argument("--stage", choices=STAGE_KEYS, default="production", help="default: production")
     parser.add_argument("--group", help="the group of yours that approves; default: the gate's that you are in")
     parser.add_argument("--comment", help="kept in the Approval")
 
 
 def _retention(parser: ArgumentParser) -> None:
-    _common(parser, retention)
-    parser.add_argument("--archived", type=_natural, metavar="N", help="as if spec.retention.archived were this")
-    parser.add_argument("--max-age", type=_age, metavar="AGE", help="as if spec.retention.maxAge were this: 180d")
+    common(parser, retention)
+    parser.add_argument("--archived", type=types.natural, metavar="N", help="as if spec.retention.archived were this")
+    parser.add_argument("--max-age", type=types.age, metavar="AGE", help="as if spec.retention.maxAge were this: 180d")
     parser.add_argument("--dry-run", action="store_true", required=True, help="say it; only the operator deletes")
 
 
-def _time(text: str) -> datetime:
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is no time: write 2026-01-15, or 2026-01-15T12:00Z") from error
+def _status(parser: ArgumentParser) -> None:
+    common(parser, _of_deployments(status), _DEPLOYMENT)
+    parser.add_argument("-w", "--watch", action="store_true", help="go on looking, every 2 seconds, until Ctrl-C")
+    parser.add_argument(
+        "--wait", action="store_true", help="until the wanted version is served (exit code 0) or given up (1)"
+    )
+    parser.add_argument(
+        "--timeout", type=types.seconds, default=600.0, metavar="SECONDS", help="how long to --wait; default: 600"
+    )
 
 
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is no version number")
-    return int(text)
-
-
-def _natural(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise ArgumentTypeError(f"{text!r} is no count")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is no number of seconds") from error
-
-
-def _age(text: str) -> str:
-    if not text[:-1].isdigit() or text[-1:] not in ("h", "d", "w"):
-        raise ArgumentTypeError(f"{text!r} is no age: write 12h, 180d or 26w")
-    return text
+def _rollback(parser: ArgumentParser) -> None:
+    common(parser, lambda models, output, given: rollback(models, _deployments(models), output, given), _DEPLOYMENT)
+    parser.add_argument(
+        "--to", type=types.positive, metavar="VERSION", help="default: the one before, as far as it is known"
+    )
+    waiting(parser)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,7 @@ _UNBOUNDED = 10_000
 """Columns of what is no terminal: nothing is wrapped there."""
 
 Cell = str | Text
+Part = Text | Table
 
 
 class Format(StrEnum):
@@ -56,6 +58,20 @@ STYLES = {
     "Running": "cyan",
     "Waiting": "yellow",
     "Unknown": "yellow",
+    "Inconclusive": "yellow",
+    "True": GOOD,
+    "False": BAD,
+    "Serving": GOOD,
+    "Progressing": "cyan",
+    "Held": "yellow",
+    "Paused": "yellow",
+    "Pending": "yellow",
+    "RolledBack": BAD,
+    "Degraded": BAD,
+    "stable": GOOD,
+    "candidate": "cyan",
+    "draining": QUIET,
+    "refused": BAD,
 }
 
 
@@ -81,8 +97,17 @@ class Output:
         """Write a JSON value."""
         self._out.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
+    def json_line(self, value: Any) -> None:
+        """Write a JSON value in one line, for who reads one after the other."""
+        self._out.write(json.dumps(value, ensure_ascii=False) + "\n")
+        self._out.flush()
+
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
         """Write a table; every row has a cell for every column, wide or not."""
+        self._print(self._out, self.laid_out(columns, rows))
+
+    def laid_out(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> Table:
+        """Return the table that `table` writes."""
         shown = [
             index
             for index, column in enumerate(columns)
@@ -95,7 +120,21 @@ class Output:
             table.add_column(column.title, no_wrap=not column.folds, overflow="fold")
         for row in rows:
             table.add_row(*(_text(row[index]) for index in shown))
-        self._print(self._out, table)
+        return table
+
+    def draw(self, parts: Sequence[Part]) -> None:
+        """Write one below the other."""
+        for part in parts:
+            self._print(self._out, part)
+
+    @contextmanager
+    def screen(self) -> Iterator[Screen]:
+        """Draw again and again, until the block ends: in place on a terminal, else one below the other."""
+        screen = Screen(self, self._out)
+        try:
+            yield screen
+        finally:
+            screen.end()
 
     def say(self, *parts: Cell) -> None:
         """Write a line."""
@@ -124,7 +163,7 @@ class Output:
         finally:
             progress.end()
 
-    def _print(self, stream: TextIO, what: Text | Table) -> None:
+    def _print(self, stream: TextIO, what: Part) -> None:
         terminal = stream.isatty()
         rendered = io.StringIO()
         width = Console(file=stream).width if terminal else _UNBOUNDED
@@ -134,6 +173,37 @@ class Output:
         lines = rendered.getvalue().splitlines()
         stream.write("".join(f"{line.rstrip()}\n" for line in lines))
         stream.flush()
+
+
+class Screen:
+    """Where the same is drawn again and again."""
+
+    def __init__(self, output: Output, stream: TextIO) -> None:
+        self._output = output
+        self._drawn = False
+        self._live: Live | None = None
+        if stream.isatty():
+            console = Console(file=stream, highlight=False, markup=False, emoji=False)
+            self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+            self._live.start()
+
+    @property
+    def redraws(self) -> bool:
+        """Whether what is drawn takes the place of what was drawn before."""
+        return self._live is not None
+
+    def draw(self, parts: Sequence[Part]) -> None:
+        """Draw this from now on."""
+        if self._live:
+            self._live.update(Group(*parts), refresh=True)
+            return
+        self._output.draw([*([Text("")] if self._drawn else []), *parts])
+        self._drawn = True
+
+    def end(self) -> None:
+        """Leave what was drawn last."""
+        if self._live:
+            self._live.stop()
 
 
 class Progress:
@@ -174,3 +244,13 @@ def short_time(at: str) -> str:
 def short_digest(digest: str) -> str:
     """Return the first twelve hexadecimal digits of `sha256:<hex>`."""
     return digest.removeprefix("sha256:")[:12]
+
+
+def short_age(seconds: float) -> str:
+    """Return a time span in its two largest units: 45s, 4m12s, 3h5m, 12d3h."""
+    whole = max(0, int(seconds))
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size}{unit}" + (f"{rest}{smaller}" if rest else "")
+    return f"{whole}s"
