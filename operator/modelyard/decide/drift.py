@@ -30,6 +30,7 @@ _SUFFIXES = {
 }
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]*)")
 _QUANTITY_MAPS = ("requests", "limits")
+_QUANTITIES = ("sizeLimit", "divisor")
 
 
 def stamped(manifest: Json) -> Json:
@@ -62,7 +63,8 @@ def _contains(live: Any, wanted: Any, *, quantity: bool = False) -> bool:
         return wanted == {} or not live
     if isinstance(wanted, dict):
         return isinstance(live, dict) and all(
-            _contains(live.get(key), value, quantity=quantity or key in _QUANTITY_MAPS) for key, value in wanted.items()
+            _contains(live.get(key), value, quantity=quantity or key in _QUANTITY_MAPS or key in _QUANTITIES)
+            for key, value in wanted.items()
         )
     if isinstance(wanted, list):
         return (
@@ -70,9 +72,19 @@ def _contains(live: Any, wanted: Any, *, quantity: bool = False) -> bool:
             and len(live) == len(wanted)
             and all(_contains(have, want) for have, want in zip(live, wanted, strict=True))
         )
-    if quantity:
-        return parse_quantity(str(live)) == parse_quantity(str(wanted))
+    if live is None:
+        # The API server leaves out most fields that are empty.
+        return wanted == ""
+    if quantity and isinstance(wanted, str):
+        return _same_quantity(str(live), wanted)
     return bool(live == wanted)
+
+
+def _same_quantity(live: str, wanted: str) -> bool:
+    try:
+        return parse_quantity(live) == parse_quantity(wanted)
+    except ValueError:
+        return live == wanted
 
 
 def parse_quantity(text: str) -> Decimal:

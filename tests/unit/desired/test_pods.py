@@ -286,5 +286,5 @@ class TestInputs:
         assert len({pods.template_inputs(deployment(annotations=value), V3) for value in values}) == 3
 
     def test_stay_what_they_are_from_release_to_release(self) -> None:
-        said = {"resources": {"limits": {"memory": "1Gi"}}, "pod": {"env": [{"name": "A", "value": "b"}]}}
+        said: Json = {"resources": {"limits": {"memory": "1Gi"}}, "pod": {"env": [{"name": "A", "value": "b"}]}}
         assert pods.template_inputs(deployment(**said), V3) == "01ea77a3c8af9eb6"
