@@ -48,6 +48,7 @@ def test_defaults() -> None:
     assert (settings.reader_access_key, settings.watch_namespaces) == (None, ())
     assert settings.image_pull_policy == "IfNotPresent"
     assert (settings.approval_policy, settings.editor_policy) == (None, None)
+    assert settings.operator_namespace is None
     assert "argocd-controller" in settings.git_managers
     assert settings.webhook_hosts == ("*",)
 

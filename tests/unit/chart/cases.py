@@ -52,7 +52,7 @@ CASES: dict[str, Case] = {
     "nothing of the cluster": Case(
         {
             "crds": {"enabled": False},
-            "rbac": {"userRoles": False},
+            "rbac": {"userRoles": False, "routing": False},
             "operator": {"watchNamespaces": ["team-a"]},
             "approvals": {"policy": {"enabled": False}},
             "audit": {"editors": "disabled"},

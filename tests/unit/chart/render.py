@@ -96,12 +96,14 @@ def container(objects: Sequence[Json], kind: str, name: str, container_name: str
 
 
 def environment(container: Json) -> dict[str, str]:
-    """Return a container's variables; one that comes from a Secret reads `<secret>/<key>`."""
+    """Return a container's variables; one that comes from a Secret reads `<secret>/<key>`, from the pod its path."""
     return {entry["name"]: _value(entry) for entry in container.get("env", [])}
 
 
 def _value(entry: Json) -> str:
     if "valueFrom" in entry:
+        if field := entry["valueFrom"].get("fieldRef"):
+            return str(field["fieldPath"])
         reference = entry["valueFrom"]["secretKeyRef"]
         return f"{reference['name']}/{reference['key']}"
     return str(entry.get("value", ""))

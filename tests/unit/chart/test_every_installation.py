@@ -122,7 +122,7 @@ def references(spec: Json) -> Iterator[tuple[str, str]]:
             yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
     for container in (*spec.get("initContainers", []), *spec["containers"]):
         for entry in container.get("env", []):
-            if "valueFrom" in entry:
+            if "secretKeyRef" in entry.get("valueFrom", {}):
                 yield "Secret", entry["valueFrom"]["secretKeyRef"]["name"]
 
 

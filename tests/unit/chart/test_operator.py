@@ -6,7 +6,19 @@ import pytest
 
 from modelyard.api.names import GROUP, RECORDS_PORT, editor_annotation
 from modelyard.api.stages import STAGE_KEYS
-from modelyard.cluster.resources import BY_KIND, FLUX_HELM_RELEASES, FLUX_KUSTOMIZATIONS
+from modelyard.cluster.resources import (
+    BY_KIND,
+    DEPLOYMENTS,
+    FLUX_HELM_RELEASES,
+    FLUX_KUSTOMIZATIONS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    HTTP_ROUTES,
+    INGRESSES,
+    NETWORK_POLICIES,
+    POD_DISRUPTION_BUDGETS,
+    SERVICES,
+    ResourceType,
+)
 from modelyard.desired.reader import READER_SECRET
 from modelyard.settings import RegistrySettings, Settings
 from tests.unit.chart.cases import CASES
@@ -24,7 +36,22 @@ from tests.unit.chart.render import (
 ADMISSION = "admissionregistration.k8s.io"
 MUTATING = "MutatingAdmissionPolicy"
 POLICY = "modelyard-approvals.modelyard-system"
+ROUTING = "modelyard-routing.modelyard-system"
+ROUTING_RULES = {
+    ("networking.k8s.io", "ingressclasses", "get"),
+    ("gateway.networking.k8s.io", "gateways", "get"),
+}
 OWN_KINDS = ("experiments", "registeredmodels", "modeldeployments")
+
+MADE_OF_A_DEPLOYMENT = (
+    DEPLOYMENTS,
+    SERVICES,
+    INGRESSES,
+    HTTP_ROUTES,
+    HORIZONTAL_POD_AUTOSCALERS,
+    POD_DISRUPTION_BUDGETS,
+    NETWORK_POLICIES,
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +70,7 @@ class TestSettings:
             CASES[name].values.get("operator", {}).get("watchNamespaces", ()),
         )
         assert "argocd-controller" in settings.git_managers
+        assert settings.operator_namespace == "metadata.namespace"
 
     def test_of_the_records_are_what_the_command_line_looks_for(self, defaults: list[Json]) -> None:
         operator = container(defaults, "Deployment", "modelyard-operator", "operator")
@@ -108,12 +136,37 @@ class TestRights:
     def test_some_namespaces_replace_the_whole_cluster(self) -> None:
         objects = template(CASES["some namespaces"].values)
         assert "modelyard-operator" not in names(objects, "ClusterRole")
-        assert names(objects, "ClusterRoleBinding") == {POLICY}
+        assert names(objects, "ClusterRoleBinding") == {POLICY, ROUTING}
         for kind in ("Role", "RoleBinding"):
             where = {
                 b["metadata"]["namespace"] for b in objects if b["kind"] == kind and "operator" in b["metadata"]["name"]
             }
             assert where == {"team-a", "team-b"}
+
+    def test_reads_ingress_classes_and_gateways_of_the_cluster_and_no_more_of_it(self, defaults: list[Json]) -> None:
+        assert rules(defaults, "ClusterRole", "modelyard-operator") >= ROUTING_RULES
+        assert ROUTING not in names(defaults, "ClusterRole")
+        objects = template(CASES["some namespaces"].values)
+        assert rules(objects, "ClusterRole", ROUTING) == ROUTING_RULES
+        binding = find(objects, "ClusterRoleBinding", ROUTING)
+        assert binding["roleRef"]["name"] == ROUTING
+        assert [(each["name"], each["namespace"]) for each in binding["subjects"]] == [
+            ("modelyard-operator", NAMESPACE)
+        ]
+
+    @pytest.mark.parametrize("made", MADE_OF_A_DEPLOYMENT, ids=lambda resource: resource.plural)
+    def test_makes_changes_and_removes_all_that_a_model_deployment_is_made_of(
+        self, defaults: list[Json], made: ResourceType
+    ) -> None:
+        allowed = rules(defaults, "ClusterRole", "modelyard-operator")
+        verbs = {verb for group, plural, verb in allowed if (group, plural) == (made.group, made.plural)}
+        assert verbs == {"get", "list", "watch", "create", "patch", "delete"}
+
+    def test_has_none_that_nothing_uses(self, defaults: list[Json]) -> None:
+        allowed = rules(defaults, "ClusterRole", "modelyard-operator")
+        assert "endpointslices" not in {plural for _, plural, _ in allowed}
+        assert {verb for _, plural, verb in allowed if plural == "events"} == {"list"}
+        assert {verb for _, plural, verb in allowed if plural == "pods"} == {"get", "list", "watch"}
 
     def test_nothing_needs_to_be_outside_of_namespaces(self) -> None:
         objects = template(CASES["nothing of the cluster"].values, api_versions=[f"{ADMISSION}/v1/{MUTATING}"])

@@ -1,5 +1,5 @@
 {{- /*
-Policies are objects of the cluster, and installations in several namespaces may have one name. Takes a dict: root, name.
+Policies, and a few roles, are objects of the cluster, and installations in several namespaces may have one name. Takes a dict: root, name.
 */}}
 {{- define "modelyard.policyName" -}}
 {{ include "modelyard.fullname" .root }}-{{ .name }}.{{ .root.Release.Namespace }}

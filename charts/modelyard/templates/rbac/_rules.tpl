@@ -29,17 +29,30 @@
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [networking.k8s.io]
-  resources: [ingresses]
+  resources: [ingresses, networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+# Why something of it does not get on.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
-- apiGroups: [discovery.k8s.io]
-  resources: [endpointslices]
-  verbs: [get, list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [list]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways]
+  verbs: [get]
 # Projects that live in a ConfigMap.
 - apiGroups: [""]
   resources: [configmaps]
@@ -65,7 +78,15 @@
   resources: [helmreleases]
   verbs: [get]
 {{- end }}
-- apiGroups: ["", events.k8s.io]
-  resources: [events]
-  verbs: [create, patch]
+{{- end }}
+
+{{- /* What it may read for them outside of these namespaces. */}}
+{{- define "modelyard.operatorRoutingRules" -}}
+# Which controller an Ingress is for, and whether the Gateway of a route is there.
+- apiGroups: [networking.k8s.io]
+  resources: [ingressclasses]
+  verbs: [get]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways]
+  verbs: [get]
 {{- end }}
