@@ -74,7 +74,7 @@ def _contains(live: Any, wanted: Any, *, quantity: bool = False) -> bool:
         )
     if live is None:
         # The API server leaves out most fields that are empty.
-        return wanted == ""
+        return bool(wanted == "")
     if quantity and isinstance(wanted, str):
         return _same_quantity(str(live), wanted)
     return bool(live == wanted)
