@@ -7,13 +7,13 @@ classes are not used: they drop fields that they do not know, and server-side ap
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import kubernetes.client
 import kubernetes.config
-import urllib3.exceptions
-from kubernetes.client.exceptions import ApiException
+import urllib3
 
 from modelyard.cluster.resources import SELF_SUBJECT_REVIEWS, ResourceType
 
@@ -21,7 +21,10 @@ Json = dict[str, Any]
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-_TIMEOUT_SECONDS = (5, 30)
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-metadata"""
+
+_TIMEOUT = urllib3.Timeout(connect=5, read=30)
 
 
 class ApiError(Exception):
@@ -53,8 +56,12 @@ class Invalid(ApiError):
 _ERRORS: dict[int, type[ApiError]] = {404: NotFound, 409: Conflict, 422: Invalid}
 
 
-def connect() -> kubernetes.client.ApiClient:
-    """Return an `ApiClient` for the cluster this process runs in, else for the one that KUBECONFIG names."""
+def connect(connections: int = 10) -> kubernetes.client.ApiClient:
+    """Return an `ApiClient` for the cluster this process runs in, else for the one that KUBECONFIG names.
+
+    `connections` is how many are kept open: as many as threads use it at a time, or each further request would open
+    one of its own.
+    """
     try:
         kubernetes.config.load_incluster_config()  # type: ignore[no-untyped-call]
     except kubernetes.config.ConfigException:
@@ -62,6 +69,7 @@ def connect() -> kubernetes.client.ApiClient:
     configuration = kubernetes.client.Configuration.get_default_copy()
     # Retrying inside the transport would hide faults and could repeat a write.
     configuration.retries = False
+    configuration.connection_pool_maxsize = connections
     return kubernetes.client.ApiClient(configuration)
 
 
@@ -96,17 +104,51 @@ class Client:
         page_size: int = 500,
     ) -> list[Json]:
         """Return all objects of a namespace (of all, if None), with a label selector if given, page by page."""
-        items: list[Json] = []
+        return list(self.each(resource, namespace, labels, page_size=page_size))
+
+    def each(
+        self,
+        resource: ResourceType,
+        namespace: str | None = None,
+        labels: str | None = None,
+        *,
+        page_size: int = 100,
+    ) -> Iterator[Json]:
+        """Give the objects that `list_all` returns, with one page of them in memory at a time."""
+        # Lists leave out what every item has in common.
+        common = {"apiVersion": resource.api_version, "kind": resource.kind}
+        for item in self._pages(resource, namespace, labels, page_size):
+            yield {**common, **item}
+
+    def _pages(
+        self,
+        resource: ResourceType,
+        namespace: str | None,
+        labels: str | None,
+        page_size: int,
+        *,
+        accept: str = "application/json",
+    ) -> Iterator[Json]:
         query = [("limit", str(page_size))] + ([("labelSelector", labels)] if labels else [])
         more: list[tuple[str, str]] = []
         while True:
-            page = self._call("GET", resource.path(namespace), query=query + more)
-            # Lists leave out what every item has in common.
-            items += [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"]]
+            answer = self._request("GET", resource.path(namespace), query=query + more, headers={"Accept": accept})
+            page = json.loads(answer)
+            # Of metadata alone, an empty list is null.
+            yield from page["items"] or ()
             token = page["metadata"].get("continue")
             if not token:
-                return items
+                return
             more = [("continue", token)]
+
+    def list_names(
+        self, resource: ResourceType, namespace: str | None = None, labels: str | None = None
+    ) -> set[tuple[str, str]]:
+        """Return (namespace, name) of all objects, which is all that the API server is asked for."""
+        return {
+            (item["metadata"].get("namespace", ""), item["metadata"]["name"])
+            for item in self._pages(resource, namespace, labels, 500, accept=METADATA_ONLY)
+        }
 
     def create(self, resource: ResourceType, namespace: str, body: Json, field_manager: str) -> Json:
         """Create the object. Raises `Conflict` where one of that name exists, `Invalid` where it breaks a rule."""
@@ -169,15 +211,20 @@ class Client:
         name: str,
         *,
         uid: str | None = None,
-    ) -> None:
-        """Delete in the background; deleting what is gone (or, with `uid`, was replaced) is no error."""
+    ) -> Json | None:
+        """Delete in the background; deleting what is gone (or, with `uid`, was replaced) is no error.
+
+        Return the object where it is still there: a finalizer or its period of grace holds it.
+        """
         options: Json = {"propagationPolicy": "Background"}
         if uid:
             options["preconditions"] = {"uid": uid}
         try:
-            self._call("DELETE", resource.path(namespace, name), body=options)
+            answer = self._call("DELETE", resource.path(namespace, name), body=options)
         except (NotFound, Conflict):
-            return
+            return None
+        # Some kinds answer with what they were when they went; what stays for a while says so.
+        return answer if answer.get("metadata", {}).get("deletionTimestamp") else None
 
     def read(
         self,
@@ -219,33 +266,33 @@ class Client:
     ) -> bytes:
         if self._on_request:
             self._on_request(method, path)
+        sent = {
+            **self._api.default_headers,
+            "Accept": "application/json",
+            "Content-Type": content_type,
+            **(headers or {}),
+        }
+        # `call_api` would copy the body field by field first, which costs more than all else that is done here.
+        self._api.update_params_for_auth(sent, [], ["BearerToken"], path, method, body)
+        url = self._api.configuration.host + quote(path) + (f"?{urlencode(query)}" if query else "")
         try:
-            response = self._api.call_api(
-                *self._api.param_serialize(
-                    method=method,
-                    resource_path=path,
-                    query_params=query or [],
-                    header_params={
-                        "Accept": "application/json",
-                        "Content-Type": content_type,
-                        **(headers or {}),
-                    },
-                    body=body,
-                    auth_settings=["BearerToken"],
-                ),
-                _request_timeout=_TIMEOUT_SECONDS,
+            response = self._api.rest_client.pool_manager.request(
+                method,
+                url,
+                body=None if body is None else json.dumps(body, separators=(",", ":")).encode(),
+                headers=sent,
+                timeout=_TIMEOUT,
+                redirect=False,
             )
-            data: bytes = response.read()  # type: ignore[no-untyped-call]
-        except ApiException as error:
-            raise _error(error.status or 0, error.body, str(error.reason)) from error
         except urllib3.exceptions.HTTPError as error:
             raise ApiError(
                 0,
                 "Unreachable",
                 f"the API server did not answer {method} {path}: {error}",
             ) from error
-        if response.status >= 400:
-            raise _error(response.status, data, str(response.reason))
+        if response.status >= 300:
+            raise _error(response.status, response.data, str(response.reason))
+        data: bytes = response.data
         return data
 
 
