@@ -13,11 +13,16 @@ import kopf
 from modelyard.api.names import GROUP
 from modelyard.artifacts import store as artifacts
 from modelyard.cluster import client as cluster
+from modelyard.cluster.cache import ObjectCache
+from modelyard.cluster.cached import CachedClient
+from modelyard.cluster.feed import Feed, kinds
 from modelyard.handlers.records_api import RecordsApi
-from modelyard.handlers.wiring import Wiring
+from modelyard.handlers.wiring import SENDERS, WORKERS, Wiring
+from modelyard.metrics.scrape import Scraper
 from modelyard.notify.sender import Sender
 from modelyard.reconcile.base import Reconciler
 from modelyard.reconcile.declared import DeclaredVersions
+from modelyard.reconcile.deployment_analysis import DeploymentAnalysis
 from modelyard.reconcile.experiment import ExperimentReconciler
 from modelyard.reconcile.gates import Gates
 from modelyard.reconcile.modeldeployment import ModelDeploymentReconciler
@@ -47,14 +52,18 @@ class Connections:
     """What all parts stand on."""
 
     client: cluster.Client
+    cache: ObjectCache
+    cached: CachedClient
+    """For what is reconciled often; the others ask the API server."""
     store: artifacts.ArtifactStore
     registry: Registry
 
     @classmethod
     def open(cls, settings: Settings) -> Connections:
         """Return real ones."""
-        client, store = cluster.Client(cluster.connect()), artifacts.ArtifactStore(settings)
-        return cls(client, store, Registry(client, store, now))
+        client, store = cluster.Client(cluster.connect(WORKERS + SENDERS)), artifacts.ArtifactStore(settings)
+        cache = ObjectCache(kinds())
+        return cls(client, cache, CachedClient(client, cache), store, Registry(client, store, now))
 
 
 def reconcilers(settings: Settings, connections: Connections) -> dict[str, Reconciler]:
@@ -76,8 +85,25 @@ def reconcilers(settings: Settings, connections: Connections) -> dict[str, Recon
                 RetentionFollower(client, store, registry, settings.artifacts_destination, now),
             ),
         ),
-        "ModelDeployment": ModelDeploymentReconciler(client, settings, now, registry.state_of),
+        "ModelDeployment": ModelDeploymentReconciler(
+            connections.cached, settings, now, registry.state_of, DeploymentAnalysis(connections.cached, Scraper())
+        ),
     }
+
+
+class NothingHandled(kopf.DiffBaseStorage):
+    """Keeps no last handled state: there is no handler of changes, for which kopf would copy every object twice."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Return what is compared: nothing."""
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        """Return what was stored: nothing."""
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Store nothing."""
 
 
 def kopf_settings() -> kopf.OperatorSettings:
@@ -88,7 +114,10 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     settings.persistence.finalizer = f"{GROUP}/kopf"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = NothingHandled()
+    # The worker of an object and the last event of it stay in memory for so long.
+    settings.queueing.idle_timeout = 1.0
+    settings.watching.chunk_size = 100
     return settings
 
 
@@ -113,7 +142,8 @@ def main() -> int:
     running = kopf_settings()
     connections = Connections.open(settings)
     webhooks = WebhookReconciler(connections.client, connections.registry, Sender(settings.webhook_hosts), now)
-    Wiring(reconcilers(settings, connections), webhooks).register(registry, running)
+    feed = Feed(connections.client, connections.cache, settings.watch_namespaces)
+    Wiring(reconcilers(settings, connections), webhooks, connections.cache, feed).register(registry, running)
     if settings.records_token:
         RecordsApi(
             connections.store,

@@ -47,6 +47,8 @@ class WorkQueue:
         self._again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
+        self._processed: dict[Key, float] = {}
+        """When each key was processed last."""
         self._workers: list[asyncio.Task[None]] = []
 
     @property
@@ -75,9 +77,21 @@ class WorkQueue:
             timer.cancel()
         self._timers[key] = loop.call_later(seconds, self.add, key)
 
+    def add_spaced(self, key: Key, seconds: float) -> None:
+        """Have `key` processed as soon as it has been left alone for so long: many changes come at once."""
+        if key in self._active:
+            self.add_after(key, seconds)
+            return
+        wait = self._processed.get(key, -seconds) + seconds - asyncio.get_running_loop().time()
+        if wait > 0:
+            self.add_after(key, wait)
+        else:
+            self.add(key)
+
     def forget(self, key: Key) -> None:
         """Drop the timer and the failures of an object that is gone."""
         self._failures.pop(key, None)
+        self._processed.pop(key, None)
         timer = self._timers.pop(key, None)
         if timer:
             timer.cancel()
@@ -105,6 +119,7 @@ class WorkQueue:
                 await self._process_one(key)
             finally:
                 self._active.discard(key)
+                self._processed[key] = asyncio.get_running_loop().time()
                 if key in self._again:
                     self._again.discard(key)
                     self.add(key)
