@@ -2,8 +2,11 @@
 
 The package stands alone: it imports neither MLflow nor the operator. Layers, outermost first:
 
-    __main__ → server → app, startup → model → protocol, flavors → schema → errors
+    __main__ → server → app → control → replay → tally → compare, distribution
+    server → startup; state → model → protocol, flavors → schema → errors
 
 `startup` brings the model in (`artifacts`, `digest`, `mlmodel`, `flavors`), `app` answers HTTP, `server` owns the
-process: signals, draining and the exit code.
+process: signals, draining and the exit code. A version that is to be served is rehearsed first: it fetches
+(`reference`) the requests that the served one remembers (`recent`), answers them too (`replay`) and counts differences
+(`tally`).
 """

@@ -1,9 +1,10 @@
-"""The HTTP application: health, metadata and /invocations."""
+"""The HTTP application: health, metadata, metrics and /invocations."""
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 from typing import Any
 from urllib.parse import quote
 
@@ -13,8 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from modelyard_serving import logs
+from modelyard_serving import control, logs, metrics
 from modelyard_serving.errors import ErrorCode, RequestError
+from modelyard_serving.recent import Recent
+from modelyard_serving.replay import Replay
 from modelyard_serving.state import Phase, State
 
 Headers = list[tuple[bytes, bytes]]
@@ -27,7 +30,10 @@ def create_app(state: State) -> ASGIApp:
     app = FastAPI(title="Modelyard model server", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestError, _on_request_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.router.routes.append(Route("/invocations", Invocations(state), methods=["POST"]))
+    recent = Recent(state.config.recent_requests)
+    replay = Replay(state, recent)
+    app.router.routes.append(Route("/invocations", Invocations(state, recent), methods=["POST"]))
+    control.add_routes(app, state, recent, replay)
 
     @app.get("/ping")
     @app.get("/health")
@@ -42,6 +48,13 @@ def create_app(state: State) -> ASGIApp:
     @app.get("/metadata")
     async def metadata() -> Response:
         return JSONResponse(describe(state))
+
+    @app.get("/metrics")
+    def get_metrics() -> Response:
+        # Not async, so in a thread: the text of many metrics takes milliseconds.
+        tally = replay.tally
+        registries = [state.metrics.registry, *([tally.registry] if tally else [])]
+        return Response(metrics.render(*registries), media_type=metrics.CONTENT_TYPE)
 
     return CloseWhileDraining(app, state)
 
@@ -68,8 +81,10 @@ class Invocations:
     Predictions run in threads of their own, so that health checks are answered while the CPU is busy.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, recent: Recent) -> None:
         self._state = state
+        self._metrics = state.metrics
+        self._recent = recent
         self._limit = state.config.max_body_bytes
         self._pool = ThreadPoolExecutor(state.config.threads, thread_name_prefix="predict")
         self._headers: Headers = [
@@ -80,18 +95,29 @@ class Invocations:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a client that went away gets none."""
+        self._metrics.in_flight += 1
+        try:
+            await self._respond(dict(scope["headers"]), receive, send)
+        finally:
+            self._metrics.in_flight -= 1
+
+    async def _respond(self, given: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         headers: Headers = []
+        begin = perf_counter()
         try:
             model = self._state.model
-            given = dict(scope["headers"])
             body = await self._read(given, receive)
             if body is None:
                 return
-            content_type = given.get(b"content-type")
-            answer = await asyncio.get_running_loop().run_in_executor(
-                self._pool, model.answer, body, None if content_type is None else content_type.decode("latin-1")
+            # How long a client takes to send its request says nothing about this server.
+            begin = perf_counter()
+            header = given.get(b"content-type")
+            content_type = None if header is None else header.decode("latin-1")
+            answer, seconds = await asyncio.get_running_loop().run_in_executor(
+                self._pool, model.answer, body, content_type
             )
             status = 200
+            self._recent.add(content_type or "", body, answer, seconds)
         except RequestError as error:
             status, answer = error.status, error.body()
             if status == 413:
@@ -105,6 +131,8 @@ class Invocations:
             logs.warning("request_failed", error=repr(error)[:500])
             status = 500
             answer = RequestError("The server failed on this request", ErrorCode.INTERNAL_ERROR, 500).body()
+        # Before it is sent: who has the answer finds it counted.
+        self._metrics.answered(status, perf_counter() - begin)
         headers = [*self._headers, (b"content-length", str(len(answer)).encode()), *headers]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})

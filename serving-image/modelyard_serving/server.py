@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -16,6 +18,9 @@ from modelyard_serving.app import create_app
 from modelyard_serving.config import Config, termination_log
 from modelyard_serving.errors import Reason, StartupError
 from modelyard_serving.state import Phase, State
+
+_GRACE_SECONDS = 2.0
+"""Beyond the deadlines for draining and for requests in flight, before the process is ended by force."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -36,6 +41,7 @@ class DrainingServer(uvicorn.Server):
         The signal is not recorded as uvicorn would do, which then dies by it: an orderly end has the exit code 0.
         """
         del frame
+        self._bound(sig)
         if sig == signal.SIGTERM and self._state.phase is Phase.READY:
             self._state.phase = Phase.DRAINING
             self._drain_until = time.monotonic() + self._state.config.drain_seconds
@@ -43,12 +49,26 @@ class DrainingServer(uvicorn.Server):
         else:
             self.should_exit = True
 
+    def _bound(self, sig: int) -> None:
+        """See that the process ends even if its event loop never gets round to it."""
+        config = self._state.config
+        draining = config.drain_seconds if sig == signal.SIGTERM and self._state.phase is Phase.READY else 0
+        timer = threading.Timer(draining + config.shutdown_seconds + _GRACE_SECONDS, _end)
+        timer.daemon = True
+        timer.start()
+
     async def on_tick(self, counter: int) -> bool:
         """uvicorn's clock, ten times a second."""
         drained = self._drain_until is not None and time.monotonic() >= self._drain_until
         if drained or self._state.phase is Phase.FAILED:
             self.should_exit = True
         return await super().on_tick(counter)
+
+
+def _end() -> None:
+    logs.warning("stopped_by_force")
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def main(env: Mapping[str, str]) -> int:

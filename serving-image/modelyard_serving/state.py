@@ -7,6 +7,7 @@ from enum import Enum
 
 from modelyard_serving.config import Config
 from modelyard_serving.errors import ErrorCode, RequestError, StartupError
+from modelyard_serving.metrics import Metrics
 from modelyard_serving.model import Model
 
 
@@ -28,6 +29,7 @@ class State:
     phase: Phase = Phase.LOADING
     loaded: Model | None = field(default=None)
     failure: StartupError | None = field(default=None)
+    metrics: Metrics = field(default_factory=Metrics, repr=False, compare=False)
 
     @property
     def model(self) -> Model:
@@ -39,6 +41,7 @@ class State:
     def ready(self, model: Model) -> None:
         """The model is loaded; a server that has been told to end meanwhile stays draining."""
         self.loaded = model
+        self.metrics.loaded(self.config.model_name, self.config.model_version, self.config.digest, model.flavor)
         if self.phase is Phase.LOADING:
             self.phase = Phase.READY
 

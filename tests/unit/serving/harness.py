@@ -90,6 +90,6 @@ class Pair:
 
     def _post_ours(self, content: bytes, content_type: str | None) -> Answer:
         try:
-            return Answer(200, None, self._ours.answer(content, content_type).decode())
+            return Answer(200, None, self._ours.answer(content, content_type).body.decode())
         except RequestError as error:
             return Answer(error.status, error.code, error.message)

@@ -12,7 +12,7 @@ import pytest
 
 from modelyard_serving.app import create_app
 from modelyard_serving.errors import Reason, RequestError, StartupError
-from modelyard_serving.model import Model
+from modelyard_serving.model import Answer, Model
 from modelyard_serving.startup import load
 from modelyard_serving.state import Phase, State
 from tests.unit.serving import harness
@@ -194,10 +194,10 @@ async def test_refusals_of_the_router_speak_the_dialect(
 async def test_health_is_answered_while_a_prediction_runs(ready: State, monkeypatch: pytest.MonkeyPatch) -> None:
     started, finish = threading.Event(), threading.Event()
 
-    def slow(*_: object) -> bytes:
+    def slow(*_: object) -> Answer:
         started.set()
         assert finish.wait(30)
-        return b"{}"
+        return Answer(b"{}", 0.1)
 
     monkeypatch.setattr(type(ready.model), "answer", slow)
     async with client(ready) as http:
