@@ -1,4 +1,4 @@
-"""The rules of Experiment and ModelDeployment on a real API server: what it accepts, what it refuses in which words."""
+"""The rules of Experiment on a real API server: what it accepts, what it refuses in which words."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import pytest
 from tests.api.conftest import Server
 from tests.api.rules import Json, case, check, merged
 
-BASES: dict[str, Json] = {
-    "Experiment": {
-        "project": {"configMap": {"name": "churn"}},
-        "entryPoint": "train",
-        "objective": {"metric": "f1_score"},
-    },
-    "ModelDeployment": {"model": {"name": "churn", "stage": "Production"}, "rest": {}},
+BASE: Json = {
+    "project": {"configMap": {"name": "churn"}},
+    "entryPoint": "train",
+    "objective": {"metric": "f1_score"},
 }
 GIT = {"project": {"configMap": None, "git": {"url": "https://git.example/churn.git"}}}
 
@@ -142,51 +139,7 @@ EXPERIMENTS = [
     case("Experiment", {"schedul": "daily"}, 'unknown field "spec.schedul"', id="a field that does not exist"),
 ]
 
-MODEL_DEPLOYMENTS = [
-    case("ModelDeployment", {}, id="a stage"),
-    case("ModelDeployment", {"model": {"stage": None, "version": 3}}, id="a version"),
-    case(
-        "ModelDeployment",
-        {"model": {"version": 3}},
-        "exactly one of spec.model.stage and spec.model.version must be set",
-        id="a stage and a version",
-    ),
-    case(
-        "ModelDeployment",
-        {"model": {"stage": None}},
-        "exactly one of spec.model.stage and spec.model.version must be set",
-        id="neither",
-    ),
-    case(
-        "ModelDeployment",
-        {"model": {"stage": "Archived"}},
-        'Unsupported value: "Archived"',
-        id="a stage not served from",
-    ),
-    case("ModelDeployment", {"rest": None}, "spec.rest: Required value", id="no target"),
-    case("ModelDeployment", {"rest": {"replicas": 0}}, id="scaled to zero"),
-    case("ModelDeployment", {"rest": {"replicas": -1}}, "greater than or equal to 0", id="fewer than no replicas"),
-    case("ModelDeployment", {"rest": {"replicas": 1001}}, "less than or equal to 1000", id="too many replicas"),
-    case("ModelDeployment", {"rest": {"ingress": {"host": "churn.example.com"}}}, id="an ingress"),
-    case("ModelDeployment", {"rest": {"ingress": {"host": "*.example.com"}}}, id="a wildcard host"),
-    case(
-        "ModelDeployment",
-        {"rest": {"ingress": {"host": "http://churn"}}},
-        "spec.rest.ingress.host in body should match",
-        id="a host that is a URL",
-    ),
-    case("ModelDeployment", {"rest": {"ingress": {}}}, "spec.rest.ingress.host: Required value", id="no host"),
-    case("ModelDeployment", {"rest": {"resources": {"requests": {"cpu": "500m"}}}}, id="a quantity"),
-    case(
-        "ModelDeployment",
-        {"rest": {"resources": {"requests": {"cpu": "half"}}}},
-        "spec.rest.resources.requests.cpu in body should match",
-        id="no quantity",
-    ),
-    case("ModelDeployment", {}, "metadata.name takes at most 52 characters", id="a name too long", name="x" * 53),
-]
 
-
-@pytest.mark.parametrize(("kind", "change", "refusal", "name"), [*EXPERIMENTS, *MODEL_DEPLOYMENTS])
+@pytest.mark.parametrize(("kind", "change", "refusal", "name"), EXPERIMENTS)
 def test_rule(server: Server, kind: str, change: Json, refusal: str, name: str) -> None:
-    check(server.verdict({"kind": kind, "metadata": {"name": name}, "spec": merged(BASES[kind], change)}), refusal)
+    check(server.verdict({"kind": kind, "metadata": {"name": name}, "spec": merged(BASE, change)}), refusal)
