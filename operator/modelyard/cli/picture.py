@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,13 +15,16 @@ from modelyard.api.rollout import Figure, RefusedVersion
 from modelyard.api.serving import ServedModel
 from modelyard.cli.look import Look, Pods
 from modelyard.cli.rollout_line import Point, points
-from modelyard.cli.steer import is_held, is_paused
+from modelyard.cli.steer import is_held
 from modelyard.cli.traffic import p99
 from modelyard.decide.pod_metrics import PodMetrics
+from modelyard.decide.rollout import is_paused
 
 Json = dict[str, Any]
 
 _WHOLE = 100
+_WHICH = re.compile(r"^version \d+( at \d+ %)?: ")
+"""How the operator's message begins: what is said already."""
 
 
 @dataclass(frozen=True)
@@ -184,10 +188,10 @@ def _held(deployment: ModelDeployment, ready: Condition | None) -> Advice:
     name, rollout = deployment.metadata.name, deployment.status.rollout
     assert rollout is not None
     where = f"at {rollout.weight} %" if rollout.weight else "before it gets requests"
-    said = ready.message.partition("; to go on:")[0] if ready and ready.status != ConditionStatus.TRUE else ""
+    said = ready.message.partition("to go on:")[0] if ready and ready.status != ConditionStatus.TRUE else ""
     return Advice(
         f"version {rollout.version} is held {where}",
-        "" if said.startswith("to go on:") else said,
+        _WHICH.sub("", said).strip(" ;") or "it waits for somebody",
         (
             (f"kubectl modelyard promote {name}", "goes on"),
             (f"kubectl modelyard promote {name} --full", "goes to 100 % at once"),

@@ -16,14 +16,7 @@ from modelyard.cli.deployments import Change, Deployments
 from modelyard.cli.errors import CliError
 from modelyard.cli.output import Output
 from modelyard.decide.conditions import timestamp
-
-PAUSED = "true"
-
-
-def is_paused(deployment: ModelDeployment) -> bool:
-    """Whether the operator is asked to change nothing."""
-    return deployment.metadata.annotations.get(PAUSED_ANNOTATION) == PAUSED
-
+from modelyard.decide.rollout import is_paused
 
 def is_held(deployment: ModelDeployment) -> bool:
     """Whether a rollout waits for somebody to let it go on."""
@@ -77,10 +70,10 @@ def pause(deployments: Deployments, output: Output, arguments: Namespace) -> int
     """Have the operator change nothing of the deployment."""
     was_paused = False
 
-    def decide(deployment: ModelDeployment) -> Change:
+    def decide(deployment: ModelDeployment) -> Change | None:
         nonlocal was_paused
         was_paused = is_paused(deployment)
-        return Change.of_annotations({PAUSED_ANNOTATION: PAUSED})
+        return None if was_paused else Change.of_annotations({PAUSED_ANNOTATION: "true"})
 
     deployment = deployments.edit(arguments.deployment, decide, "pause it there")
     name = deployment.metadata.name

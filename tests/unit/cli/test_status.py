@@ -67,7 +67,7 @@ HELD: Json = {
     "conditions": ready(
         "False",
         "AwaitingPromotion",
-        "version 5 has 10 % of the requests; to go on: kubectl modelyard promote churn",
+        "version 5 at 10 %: to go on: kubectl modelyard promote churn",
         "Reconciling",
     ),
 }
@@ -116,7 +116,7 @@ def test_a_held_canary_shows_where_it_is_and_how_it_goes_on(site: Site) -> None:
         """
         churn   Held
         model   churn-model, what is in Production
-        ready   False AwaitingPromotion: version 5 has 10 % of the requests; to go on: kubectl modelyard promote churn
+        ready   False AwaitingPromotion: version 5 at 10 %: to go on: kubectl modelyard promote churn
         url     http://churn.ml.svc/invocations
 
         ROLE        VERSION   WEIGHT         PODS   REQUESTS   ERRORS      P99       SINCE
@@ -129,12 +129,24 @@ def test_a_held_canary_shows_where_it_is_and_how_it_goes_on(site: Site) -> None:
         error rate   0.4 %   1 %     500       Passed
         p99          –       250ms   12        Inconclusive   12 of 100 requests
 
-        version 5 is held at 10 %: version 5 has 10 % of the requests
+        version 5 is held at 10 %: it waits for somebody
           kubectl modelyard promote churn          goes on
           kubectl modelyard promote churn --full   goes to 100 % at once
           kubectl modelyard abort churn            takes it back
         """,  # noqa: RUF001 - a dash
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        ("version 5 at 10 %: to go on: kubectl …; version 4 stays served", "it waits for somebody"),
+        ("version 5: p99: 12 of 100 requests; to go on: kubectl …", "p99: 12 of 100 requests"),
+    ],
+)
+def test_why_a_rollout_is_held(site: Site, message: str, why: str) -> None:
+    site.create({**HELD, "conditions": ready("False", "AnalysisInconclusive", message)})
+    assert site.json(status, **ONCE)["held"]["why"] == why
 
 
 def test_what_was_refused_says_why_and_what_to_do(site: Site) -> None:
@@ -348,7 +360,7 @@ def test_a_wait_ends_when_the_wanted_version_is_served(site: Site, then: Callabl
     then(lambda: site.set_status(HELD), lambda: site.set_status(served))
     assert site.run(status, **WAIT) == 0
     assert "stable   5" in site.text
-    assert site.err.getvalue().splitlines()[1].startswith("churn is Held: version 5 has 10 % of the requests")
+    assert site.err.getvalue().splitlines()[1].startswith("churn is Held: version 5 at 10 %")
 
 
 def test_a_wait_ends_with_1_when_the_version_is_given_up(site: Site, then: Callable[..., None]) -> None:
