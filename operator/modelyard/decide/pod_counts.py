@@ -53,12 +53,14 @@ def by_route(replicas: int, weight: int) -> PodCounts:
     return PodCounts(replicas, max(1, ceil(replicas * weight / 100)))
 
 
-def rolling(replicas: int, allowed: int, stable_total: int, candidate_ready: int) -> PodCounts:
-    """Return the counts of a rolling update: at least `replicas` ready pods, at most `allowed` more in all."""
-    return PodCounts(
-        stable=max(0, replicas - candidate_ready),
-        candidate=min(replicas, max(candidate_ready, replicas + allowed - stable_total, 1)),
-    )
+def rolling(replicas: int, allowed: int, stable_present: int, candidate_ready: int) -> PodCounts:
+    """Return the counts of a rolling update: at least `replicas` ready pods, at most `allowed` more in all.
+
+    `stable_present`: the stable version's pods that are there, or are on their way.
+    """
+    stable = max(0, replicas - candidate_ready)
+    room = replicas + allowed - max(stable_present, stable)
+    return PodCounts(stable, candidate=min(replicas, max(candidate_ready, room, 1)))
 
 
 def share(stable_ready: int, candidate_ready: int) -> int:

@@ -28,6 +28,9 @@ ANALYSIS_SECONDS = 3.0
 
 LONGEST_ANALYSIS_SECONDS = 10.0
 
+_OF_THE_MODEL = (Reason.CANDIDATE_FAILED, Reason.CANDIDATE_NOT_READY, Reason.PROBE_FAILING, Reason.OUT_OF_MEMORY)
+"""Faults that may mend in time, but not because something around the model does."""
+
 
 class UnderWay:
     """One decision about one rollout that is under way."""
@@ -119,32 +122,48 @@ class UnderWay:
         if self._state.weight and self._seen.restarts:
             text = f"its containers were restarted {self._seen.restarts} times while it had traffic"
             return Diagnosis(Reason.CANDIDATE_RESTARTED, text, permanent=True)
-        late = self._deadline_in() <= 0 and self._state.step == 0 and self._ready < self._first_pods()
-        if late and (fault is None or fault.reason in (Reason.CANDIDATE_FAILED, Reason.PROBE_FAILING)):
+        late = self._deadline_in() <= 0 and self._ready < self._first_pods()
+        if late and not self._was_ready() and (fault is None or fault.reason in _OF_THE_MODEL):
             limit = self._spec.progress_deadline_seconds
             text = f"no pod was ready within progressDeadlineSeconds ({limit} s)"
             return Diagnosis(Reason.CANDIDATE_NOT_READY, f"{text}: {fault.message}" if fault else text, permanent=True)
         return None
+
+    def _was_ready(self) -> bool:
+        """Whether the candidate has had all the pods that it needs at first: a pod lost later is not its fault."""
+        return self._state.step > 0 or self._state.step_since is not None
 
     def _deadline_in(self) -> float:
         """Return in how many seconds the candidate must be ready."""
         elapsed = (self._seen.now - parse_time(self._state.started_at)).total_seconds()
         return self._spec.progress_deadline_seconds - elapsed
 
+    def _renew_deadline(self) -> None:
+        """Begin anew where the surroundings keep the pods from starting: that time is not the model's.
+
+        Not at every look, each of which would be a write.
+        """
+        fault = self._seen.fault
+        surroundings = fault is not None and fault.reason not in _OF_THE_MODEL
+        if surroundings and self._deadline_in() < self._spec.progress_deadline_seconds / 2:
+            self._state = self._state.model_copy(update={"started_at": timestamp(self._seen.now)})
+
     def _before_traffic(self) -> Plan:
         """Step 0: the candidate starts, is compared with the stable version, and waits where it is told to."""
         wanted = self._first_pods()
         counts = PodCounts(self._replicas, wanted)
         if self._ready < wanted:
+            self._renew_deadline()
             left = self._deadline_in()
-            return self._stay(RolloutPhase.STARTING, counts, again=left if left > 0 else None)
+            again = left if left > 0 and not self._was_ready() else None
+            return self._stay(RolloutPhase.STARTING, counts, since=self._state.step_since, again=again)
         since = self._since_ready()
         held = self._held(counts, since, self._spec.pause, hold=self._spec.hold)
         if held is not None:
             return held
         if any(name not in (self._stable.revision, self._wanted.revision) for name in self._seen.revisions):
             # A version that was superseded still drains; pods of three versions would share the traffic.
-            return self._stay(RolloutPhase.STARTING, counts)
+            return self._stay(RolloutPhase.STARTING, counts, since=since)
         if self._spec.strategy in (Strategy.BLUE_GREEN, Strategy.SHADOW):
             return self._finish(PodCounts(self._replicas, self._replicas), weight=0)
         self._state = self._state.model_copy(update={"step": 1, "step_since": None})
@@ -200,17 +219,18 @@ class UnderWay:
 
     def _roll(self) -> Plan:
         """Replace the pods bit by bit; requests go to the ready pods of both."""
-        fixed = self._rest.autoscaling is not None
+        present = max(self._stable.total, self._stable.desired)
         counts = (
             PodCounts(self._replicas, self._replicas)
-            if fixed
-            else rolling(self._replicas, surge(self._replicas, self._spec.max_surge), self._stable.total, self._ready)
+            if self._rest.autoscaling
+            else rolling(self._replicas, surge(self._replicas, self._spec.max_surge), present, self._ready)
         )
         if self._ready < self._replicas:
             return self._shift(
                 RolloutPhase.SHIFTING, counts, share(counts.stable, counts.candidate), self._state.step_since
             )
-        whole = PodCounts(counts.stable, self._replicas)
+        # While it may still fail, there is something to go back to.
+        whole = PodCounts(max(counts.stable, 1), self._replicas)
         weight = share(self._stable.ready, self._ready)
         self._state = self._state.model_copy(update={"weight": weight})
         held = self._held(whole, self._since_ready(), None, hold=False)
@@ -222,7 +242,9 @@ class UnderWay:
             step = self._spec.steps[self._state.step - 1]
             counts = self._counts_at(step.weight)
             if self._ready < counts.candidate:
-                return self._shift(RolloutPhase.SHIFTING, counts, step.weight, None)
+                # The share grows when the pods are there that bear it, and the stable version's go when they are.
+                counts = PodCounts(max(counts.stable, self._replicas - self._ready), counts.candidate)
+                return self._shift(RolloutPhase.SHIFTING, counts, self._state.weight, None)
             self._state = self._state.model_copy(update={"weight": step.weight})
             held = self._held_at(step, counts)
             if held is not None:
