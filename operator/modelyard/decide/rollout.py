@@ -12,7 +12,6 @@ from modelyard.api.modeldeployment import ModelDeployment
 from modelyard.api.names import ABORT_ANNOTATION, PAUSED_ANNOTATION
 from modelyard.api.reasons import Reason
 from modelyard.api.rollout import RefusedVersion
-from modelyard.api.serving import ServedModel
 from modelyard.decide.modeldeployment import DRAIN, NOTHING, Problem
 from modelyard.decide.pod_counts import first_replicas, full_replicas
 from modelyard.decide.rollout_plan import Observed, Plan, analysed, annotation, refusal
@@ -28,8 +27,11 @@ def plan(deployment: ModelDeployment, seen: Observed) -> Plan:
     if isinstance(seen.wanted, Problem):
         # What is served stays served, whatever has become of the registry.
         return _tidy(seen, _only(deployment, seen, stable.revision if stable else NOTHING, refused))
+    if stable is None and refused and seen.before.served:
+        # Somebody removed the Deployment of what was served: better made anew than what was taken back.
+        return _tidy(seen, _at_once(deployment, seen.before.served, refused))
     if stable is None or not full_replicas(deployment.spec.rest, stable.desired):
-        return _tidy(seen, _at_once(deployment, seen.wanted))
+        return _tidy(seen, _at_once(deployment, seen.wanted.revision))
     if stable.revision == seen.wanted.revision or refused:
         return _tidy(seen, _only(deployment, seen, stable.revision, refused))
     if annotation(deployment, ABORT_ANNOTATION) == str(seen.wanted.version):
@@ -47,9 +49,9 @@ def _still_refused(deployment: ModelDeployment, seen: Observed) -> RefusedVersio
     return refused if refused.generation == deployment.metadata.generation else None
 
 
-def _at_once(deployment: ModelDeployment, wanted: ServedModel) -> Plan:
+def _at_once(deployment: ModelDeployment, revision: str, refused: RefusedVersion | None = None) -> Plan:
     """Nothing is served, or nothing is to be: there is nobody to protect, and nothing to compare with."""
-    return Plan(wanted.revision, {wanted.revision: first_replicas(deployment.spec.rest)})
+    return Plan(revision, {revision: first_replicas(deployment.spec.rest)}, refused=refused)
 
 
 def _only(deployment: ModelDeployment, seen: Observed, stable: str, refused: RefusedVersion | None) -> Plan:

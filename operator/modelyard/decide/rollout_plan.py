@@ -41,8 +41,11 @@ class Observed:
     def stable(self) -> Revision | None:
         """The version that is served, if it has been ready at any time."""
         # A Service that somebody deleted says nothing; the status still does.
-        found = self.revisions.get(self.traffic.stable) or self.revisions.get(self.before.served or NOTHING)
-        return found if found and (found.ready or self.before.served == found.revision) else None
+        for name in (self.traffic.stable, self.before.served or NOTHING):
+            found = self.revisions.get(name)
+            if found and (found.ready or self.before.served == found.revision):
+                return found
+        return None
 
 
 @dataclass(frozen=True)
