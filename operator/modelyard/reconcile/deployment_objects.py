@@ -11,7 +11,7 @@ from typing import Any
 from modelyard.api.modeldeployment import ModelDeployment
 from modelyard.api.names import REVISION_LABEL
 from modelyard.api.reasons import Reason
-from modelyard.api.rollout import Strategy, TrafficMethod
+from modelyard.api.rollout import TrafficMethod
 from modelyard.api.serving import ServedModel
 from modelyard.cluster.client import ApiError, Client
 from modelyard.cluster.ensure import ensure
@@ -26,6 +26,7 @@ from modelyard.cluster.resources import (
     ResourceType,
 )
 from modelyard.decide.diagnosis import diagnose_refusal
+from modelyard.decide.modeldeployment import Revision
 from modelyard.decide.pods import Diagnosis
 from modelyard.decide.rollout import Plan
 from modelyard.desired import network, pods, scaling, traffic
@@ -63,25 +64,25 @@ class DeploymentObjects:
         self._client = client
         self._settings = settings
 
-    def carry_out(
-        self, owner: ModelDeployment, models: Mapping[str, ServedModel], plan: Plan, live: Live, method: TrafficMethod
-    ) -> None:
-        """Bring the objects to what `plan` asks for; `models` is what is known of its revisions.
+    def carry_out(self, owner: ModelDeployment, models: Mapping[str, ServedModel], plan: Plan, live: Live) -> None:
+        """Bring the objects to what `plan` asks for; `models` is what the registry knows of its revisions.
 
         First what requests will reach, then the way to it, last what they no longer reach. An object that the API
         server refuses holds up what follows it, so that nothing is taken away for something that is not there.
         """
+        # What is served stays up to date also when its model is gone.
+        models = {**{revision: _made_for(body) for revision, body in live.deployments.items()}, **models}
         grow = [each for revision, each in models.items() if self._grows(revision, plan, live)]
         shrink = [each for revision, each in models.items() if not self._grows(revision, plan, live)]
-        settled = plan.candidate is None and plan.stable in live.deployments
+        settled = not plan.weight and plan.stable in live.deployments
         if settled:
             # Nothing has to come up first; where a version is taken back, nothing may come before it.
-            self._traffic(owner, plan, live, method)
+            self._traffic(owner, plan, live)
         self._deployments(owner, grow, plan, live)
         if live.refusals:
             return
         if not settled:
-            self._traffic(owner, plan, live, method)
+            self._traffic(owner, plan, live)
         self._around(owner, models, plan, live)
         if live.refusals:
             return
@@ -115,13 +116,30 @@ class DeploymentObjects:
 
     # The way to the pods
 
-    def _traffic(self, owner: ModelDeployment, plan: Plan, live: Live, method: TrafficMethod) -> None:
-        rest = owner.spec.rest
-        if plan.candidate and _has_preview(owner, method):
-            manifest = traffic.candidate_service(owner, plan.candidate)
-            self._wanted(owner, manifest, SERVICES, traffic.candidate_name(owner), live)
+    def _traffic(self, owner: ModelDeployment, plan: Plan, live: Live) -> None:
+        """What names the candidate's Service comes after it, and is gone before that selects another version."""
+        method = plan.rollout.traffic if plan.rollout else TrafficMethod.SWITCH
+        if plan.weight:
+            self._preview(owner, plan, method, live)
+            if live.refusals:
+                return
         service = traffic.service(owner, plan.stable, plan.split)
         live.service = self._ensure(owner, service, live.service, live) or live.service
+        self._routes(owner, plan, method, live)
+        if not plan.weight and not live.refusals:
+            self._preview(owner, plan, method, live)
+
+    def _preview(self, owner: ModelDeployment, plan: Plan, method: TrafficMethod, live: Live) -> None:
+        """The Service of the candidate alone; where the last one drains, a proxy may still know the way to it."""
+        if plan.candidate is None or method == TrafficMethod.POD_COUNTS:
+            return
+        present = self._client.find(SERVICES, owner.metadata.namespace, traffic.candidate_name(owner))
+        selected = (present or {}).get("spec", {}).get("selector", {}).get(REVISION_LABEL)
+        if selected not in plan.draining:
+            self._ensure(owner, traffic.candidate_service(owner, plan.candidate), present, live)
+
+    def _routes(self, owner: ModelDeployment, plan: Plan, method: TrafficMethod, live: Live) -> None:
+        rest = owner.spec.rest
         if rest.ingress:
             manifest = traffic.ingress(owner, rest.ingress)
             live.ingress = self._wanted(owner, manifest, INGRESSES, owner.metadata.name, live)
@@ -132,6 +150,8 @@ class DeploymentObjects:
         if rest.ingress and plan.weight and method == TrafficMethod.INGRESS_CANARY:
             manifest = traffic.candidate_ingress(owner, rest.ingress, plan.weight)
             self._wanted(owner, manifest, INGRESSES, traffic.candidate_name(owner), live)
+        else:
+            self._drop(owner, INGRESSES, traffic.candidate_name(owner))
 
     def _around(self, owner: ModelDeployment, models: Mapping[str, ServedModel], plan: Plan, live: Live) -> None:
         """The autoscaler, the disruption budget and the network policy, all of the served version."""
@@ -160,8 +180,6 @@ class DeploymentObjects:
         ):
             if not wanted:
                 self._drop(owner, resource, name)
-        if not plan.weight:
-            self._drop(owner, INGRESSES, traffic.candidate_name(owner))
         if plan.candidate is None and not plan.draining:
             # While a version drains, a proxy may still know the way to it.
             self._drop(owner, SERVICES, traffic.candidate_name(owner))
@@ -197,14 +215,9 @@ class DeploymentObjects:
         try:
             return ensure(self._client, manifest, present, unchanged=unchanged)
         except ApiError as error:
-            words = str(error)
-            if (
-                error.code not in _REFUSALS
-                and not _WEBHOOK.search(words)
-                and not (error.code == _NOT_FOUND and kind == HTTP_ROUTES.kind)
-            ):
+            if not _is_refusal(error, kind):
                 raise
-            live.refusals.append(diagnose_refusal(kind, name, words))
+            live.refusals.append(diagnose_refusal(kind, name, str(error)))
             return None
 
 
@@ -219,9 +232,13 @@ def owned(body: Json, owner: ModelDeployment) -> bool:
     return any(reference.get("uid") == owner.metadata.uid for reference in body["metadata"].get("ownerReferences", []))
 
 
-def _has_preview(owner: ModelDeployment, method: TrafficMethod) -> bool:
-    """Whether a candidate has a Service of its own: where a route gives it its share, or nobody does."""
-    rollout = owner.spec.rest.rollout
-    if rollout is None or rollout.strategy == Strategy.ROLLING_UPDATE:
-        return False
-    return rollout.strategy != Strategy.CANARY or method != TrafficMethod.POD_COUNTS
+def _made_for(body: Json) -> ServedModel:
+    """Return the version that a live Deployment serves, as it was made for it."""
+    found = Revision.of(body)
+    said = (
+        each.get("value", "")
+        for container in body["spec"]["template"]["spec"]["containers"]
+        for each in container.get("env", [])
+        if each["name"] == "MODELYARD_MODEL_SOURCE"
+    )
+    return ServedModel(found.model, found.version, next(said, ""), found.digest)

@@ -94,7 +94,7 @@ class ModelDeploymentReconciler:
             owner = self._note_refusal(owner, decided)
             if decided.pods:
                 ensure_reader_secret(self._client, self._settings, namespace)
-            self._objects.carry_out(owner, self._models(wanted, model, decided), decided, live, method)
+            self._objects.carry_out(owner, self._models(wanted, model, decided), decided, live)
         result = self._result(owner, wanted, decided, live)
         self._write_status(owner, result)
         return Outcome(_again(decided, result))
