@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from modelyard.api.common import ConditionStatus
+from modelyard.api.common import Condition, ConditionStatus
 from modelyard.api.modeldeployment import (
     DeployedVersion,
     DrainingVersion,
@@ -15,7 +15,7 @@ from modelyard.api.modeldeployment import (
     Phase,
 )
 from modelyard.api.reasons import ConditionType, Reason
-from modelyard.api.rollout import RefusedVersion, RolloutPhase, RolloutStatus
+from modelyard.api.rollout import FigureVerdict, RefusedVersion, RolloutPhase, RolloutStatus
 from modelyard.api.serving import ServedModel, pod_labels
 from modelyard.decide.conditions import Verdict, conditions, kstatus, timestamp
 from modelyard.decide.modeldeployment import Problem, Revision
@@ -57,18 +57,20 @@ def status(deployment: ModelDeployment, seen: Observation, now: datetime) -> Mod
     """Return the whole status. Equal to the present one where nothing has changed."""
     before = deployment.status
     served = _served(deployment, seen)
+    rollout = _steady(seen.plan.rollout, before.rollout)
     ready = _ready(deployment, seen, served)
+    if rollout is not None and rollout == before.rollout:
+        ready = _steady_words(ready, before.conditions)
     stalled = _stalled(ready)
     verdicts = (*kstatus(ready, progressing=ready.reason in (*_PROGRESSING, *_HELD), stalled=stalled), _serving(served))
     generation = deployment.metadata.generation
-    rollout = seen.plan.rollout
     return ModelDeploymentStatus(
         observed_generation=generation,
         phase=_phase(deployment, ready, served, stalled=stalled),
         served=_deployed(served, before.served, now) if served else None,
         candidate=_candidate(seen, served, before.candidate, now),
         weight=rollout.actual_weight if rollout else None,
-        rollout=_steady(rollout, before.rollout),
+        rollout=rollout,
         refused=seen.plan.refused,
         draining=_draining(seen),
         url=url(deployment),
@@ -120,8 +122,9 @@ def _ready(deployment: ModelDeployment, seen: Observation, served: Revision | No
         return _not_ready(Reason.PAUSED, f"{text} {deployment.metadata.name}{stays}")
     if seen.plan.refused is not None:
         return _taken_back(seen.plan.refused, stays)
-    if served is not None and current:
-        return _whole(served, seen)
+    selected = seen.served if seen.plan.stable == seen.wanted.revision else None
+    if selected is not None and (current or not selected.desired):
+        return _whole(selected, seen)
     return _on_the_way(seen, seen.wanted, stays)
 
 
@@ -203,18 +206,28 @@ def _phase(deployment: ModelDeployment, ready: Verdict, served: Revision | None,
 
 
 def _steady(rollout: RolloutStatus | None, before: RolloutStatus | None) -> RolloutStatus | None:
-    """Return the rollout without what changes with each look: figures are shown anew when a verdict has changed.
+    """Return the rollout without what changes with each look.
 
-    A measurement every few seconds would be a write every few seconds.
+    A measurement every few seconds would be a write every few seconds: figures are shown anew when a verdict has
+    changed, or when there are twice as many samples.
     """
     if rollout is None or before is None or rollout.revision != before.revision:
         return rollout
-    if [(each.name, each.verdict) for each in rollout.figures] != [
-        (each.name, each.verdict) for each in before.figures
-    ]:
+    if _outline(rollout) != _outline(before):
         return rollout
     same = (rollout.phase, rollout.step, rollout.weight) == (before.phase, before.step, before.weight)
     return rollout.model_copy(update={"figures": before.figures}) if same else rollout
+
+
+def _outline(rollout: RolloutStatus) -> list[tuple[str, FigureVerdict, int]]:
+    return [(each.name, each.verdict, each.samples.bit_length()) for each in rollout.figures]
+
+
+def _steady_words(ready: Verdict, before: tuple[Condition, ...]) -> Verdict:
+    """Return the verdict with the words that it had: those about samples that are still too few count them."""
+    old = next((each for each in before if each.type == ready.type), None)
+    same = old is not None and ready.reason == old.reason == Reason.ANALYSIS_INCONCLUSIVE
+    return replace(ready, message=old.message) if old is not None and same else ready
 
 
 def _deployed(revision: Revision, before: DeployedVersion | None, now: datetime) -> DeployedVersion:
