@@ -17,8 +17,8 @@ def predictions_of(answer: bytes) -> Any:
     """What an answer says. Raises ValueError for what is no answer."""
     try:
         document = json.loads(answer)
-    except RecursionError as error:
-        raise ValueError("the answer is nested too deeply") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the answer is no JSON: {error}") from error
     if not isinstance(document, dict) or "predictions" not in document:
         raise ValueError("the answer holds no predictions")
     return document["predictions"]

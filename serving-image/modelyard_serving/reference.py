@@ -42,12 +42,15 @@ class Address:
     @classmethod
     def parse(cls, url: str) -> Address:
         """Raises ValueError for anything but a bare http URL."""
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port or 80
+        except ValueError as error:
+            raise ValueError(f"{url!r} is no URL: {error}") from error
+        extra = parts.path.removeprefix("/") or parts.query or parts.fragment or "@" in parts.netloc
+        if parts.scheme != "http" or not host or extra:
             raise ValueError(f"{url!r} is not http://host:port")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError(f"{url!r} holds a user")
-        return cls(parts.hostname, parts.port or 80)
+        return cls(host, port)
 
 
 @dataclass(frozen=True)

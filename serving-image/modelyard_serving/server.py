@@ -19,7 +19,7 @@ from modelyard_serving.config import Config, termination_log
 from modelyard_serving.errors import Reason, StartupError
 from modelyard_serving.state import Phase, State
 
-_GRACE_SECONDS = 2.0
+GRACE_SECONDS = 2.0
 """Beyond the deadlines for draining and for requests in flight, before the process is ended by force."""
 
 
@@ -53,7 +53,7 @@ class DrainingServer(uvicorn.Server):
         """See that the process ends even if its event loop never gets round to it."""
         config = self._state.config
         draining = config.drain_seconds if sig == signal.SIGTERM and self._state.phase is Phase.READY else 0
-        timer = threading.Timer(draining + config.shutdown_seconds + _GRACE_SECONDS, _end)
+        timer = threading.Timer(draining + config.shutdown_seconds + GRACE_SECONDS, _end)
         timer.daemon = True
         timer.start()
 

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from tests.unit.serving import models
 from tests.unit.serving.harness import Pair
+from tests.unit.serving.processes import Server, s3, starting
 
 
 @contextmanager
@@ -46,3 +48,22 @@ def pair(saved_model: Callable[[str], Path]) -> Callable[[str], Pair]:
         return pairs[name]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[str]:
+    """The endpoint of an S3 with the bucket `models`."""
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    s3(endpoint).create_bucket(Bucket="models")
+    yield endpoint
+    server.stop()
+
+
+@pytest.fixture
+def start(tmp_path: Path, store: str) -> Iterator[Callable[..., Server]]:
+    """Starts a server; keyword arguments are further environment variables."""
+    with starting(tmp_path, store) as start:
+        yield start

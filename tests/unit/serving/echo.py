@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -44,3 +45,32 @@ class Gate(BaseEstimator):  # type: ignore[misc]
                 raise TimeoutError("nobody opened the gate")
             time.sleep(0.01)
         return ["passed"] * len(data)
+
+
+class Actor(BaseEstimator):  # type: ignore[misc]
+    """Answers as the file `kind` says, with the fault that the file `fault-<version>` names if there is one."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+
+    def predict(self, data: Any) -> Any:
+        fault_file = Path(self.directory) / f"fault-{os.environ['MODELYARD_MODEL_VERSION']}"
+        fault = fault_file.read_text() if fault_file.exists() else ""
+        numbers = [float(x) for x in data["x"]]
+        time.sleep(0.06 if fault == "slow" else 0.02)
+        if fault == "raise" and min(numbers) < 0:
+            raise ValueError("a negative number")
+        if fault == "leak":
+            self.__dict__.setdefault("kept", []).append(b"x" * 4_000_000)
+        if fault == "shift":
+            numbers = [1.1 * x for x in numbers]
+        if fault == "nan":
+            numbers = [x if x > 0 else float("nan") for x in numbers]
+        if fault == "shape":
+            numbers = [*numbers, 0.0]
+        kind = (Path(self.directory) / "kind").read_text()
+        if kind == "labels":
+            return ["yes" if (x > 0) != (fault == "swap") else "no" for x in numbers]
+        if kind == "lists":
+            return [[x, 1 - x] for x in numbers]
+        return np.array(numbers)

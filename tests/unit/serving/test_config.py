@@ -6,7 +6,9 @@ import pytest
 
 from modelyard_serving.config import Config, Source, termination_log
 from modelyard_serving.errors import Reason, StartupError
+from modelyard_serving.server import GRACE_SECONDS
 
+TOKEN = "0123456789abcdef" * 4
 DIGEST = "sha256:" + "0a" * 32
 REQUIRED = {
     "MODELYARD_MODEL_NAME": "churn",
@@ -29,6 +31,8 @@ def test_the_defaults_need_four_variables() -> None:
         drain_seconds=5.0,
         max_body_bytes=64 * 1024 * 1024,
         termination_log=Path("/dev/termination-log"),
+        recent_requests=0,
+        control_token=None,
     )
     assert config.keep_alive_seconds >= 75
 
@@ -47,6 +51,8 @@ def test_every_setting_has_a_variable() -> None:
             "MODELYARD_SHUTDOWN_SECONDS": "7",
             "MODELYARD_KEEP_ALIVE_SECONDS": "100",
             "MODELYARD_TERMINATION_LOG": "/data/log",
+            "MODELYARD_RECENT_REQUESTS": "256",
+            "MODELYARD_CONTROL_TOKEN": TOKEN,
             "MLFLOW_S3_ENDPOINT_URL": "http://minio:9000",
         }
     )
@@ -66,7 +72,10 @@ def test_every_setting_has_a_variable() -> None:
         keep_alive_seconds=100,
         s3_endpoint="http://minio:9000",
         termination_log=Path("/data/log"),
+        recent_requests=256,
+        control_token=TOKEN,
     )
+    assert TOKEN not in repr(config)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +100,12 @@ def test_every_setting_has_a_variable() -> None:
         ("MODELYARD_DRAIN_SECONDS", "-1"),
         ("MODELYARD_DRAIN_SECONDS", "nan"),
         ("MODELYARD_MAX_BODY_BYTES", "64Mi"),
+        ("MODELYARD_RECENT_REQUESTS", "-1"),
+        ("MODELYARD_RECENT_REQUESTS", "10001"),
+        ("MODELYARD_RECENT_REQUESTS", "many"),
+        ("MODELYARD_CONTROL_TOKEN", "too short"),
+        ("MODELYARD_CONTROL_TOKEN", "with spaces, and long enough"),
+        ("MODELYARD_CONTROL_TOKEN", "ümlaut" * 5),
     ],
 )
 def test_an_error_names_the_variable(name: str, value: str) -> None:
@@ -115,6 +130,17 @@ def test_slashes_at_the_end_of_the_source_do_not_matter(value: str) -> None:
 def test_the_endpoint_that_boto3_knows_comes_first(own: str) -> None:
     env = REQUIRED | {own: "http://a", "MLFLOW_S3_ENDPOINT_URL": "http://b"}
     assert Config.from_env(env).s3_endpoint is None
+
+
+def test_an_error_does_not_repeat_a_secret() -> None:
+    with pytest.raises(StartupError) as raised:
+        Config.from_env(REQUIRED | {"MODELYARD_CONTROL_TOKEN": "hush-hush"})
+    assert "hush" not in raised.value.line
+
+
+def test_with_ten_seconds_of_draining_the_process_ends_within_25_seconds() -> None:
+    config = Config.from_env(REQUIRED | {"MODELYARD_DRAIN_SECONDS": "10"})
+    assert config.drain_seconds + config.shutdown_seconds + GRACE_SECONDS < 25
 
 
 def test_the_termination_log_is_known_without_a_valid_configuration() -> None:
