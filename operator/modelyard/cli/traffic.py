@@ -16,7 +16,8 @@ from modelyard.decide.statistics import quantile_of
 from modelyard.desired.pods import PORT
 from modelyard.metrics.parse import BadMetrics, parse
 
-_WORKERS = 16
+_WORKERS = 4
+"""Fewer than the connections that the client keeps open: five on a machine with one core."""
 _PATIENCE_SECONDS = 3.0
 _QUANTILE = 0.99
 
