@@ -46,6 +46,20 @@ def apply_ingress(settings: Settings, versions: Versions) -> None:
     _apply(versions, render(settings, versions, ("ingress.yaml",)))
 
 
+def apply_metrics(settings: Settings, versions: Versions) -> None:
+    """Put metrics-server, which runs on the host, behind the API server."""
+    _apply(versions, render(settings, versions, ("metrics-server.yaml",)))
+
+
+def node_has_metrics(versions: Versions) -> bool:
+    """Tell whether the API server has figures of the node's CPU and memory."""
+    try:
+        _kubectl(versions, "get", "--raw", f"/apis/metrics.k8s.io/v1beta1/nodes/{NODE}")
+    except ClusterError:
+        return False
+    return True
+
+
 def render(settings: Settings, versions: Versions, names: Iterable[str]) -> str:
     """Return the manifests of these names as one YAML stream, with this machine's addresses and images."""
     values = _values(settings, versions)
@@ -89,6 +103,8 @@ def _values(settings: Settings, versions: Versions) -> dict[str, object]:
         "volumes_dir": volumes_dir(),
         "gateway_port": settings.ports.envoy_http - CONTOUR_PORT_OFFSET,
         "ready_host": READY_HOST,
+        "node_ip": settings.node_ip,
+        "metrics_port": settings.ports.metrics_server,
     }
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.cluster import containerd, processes, teardown
+from tests.cluster import containerd, metrics, processes, teardown
 from tests.cluster.build import build_all, interrupted
 from tests.cluster.components import NAMES, audit_log
 from tests.cluster.errors import ClusterError
@@ -109,9 +109,23 @@ def _env(_: argparse.Namespace) -> None:
 
 def _status(_: argparse.Namespace) -> None:
     print(f"{'COMPONENT':<26}{'PID':<10}{'STATE':<8}LOG")
-    for name in NAMES:
+    optional = [name for name in (metrics.NAME,) if processes.running(name)]
+    for name in (*NAMES, *optional):
         record = processes.running(name)
         print(f"{name:<26}{record.pid if record else '-':<10}{'up' if record else 'down':<8}{processes.log_path(name)}")
+
+
+def _metrics(_: argparse.Namespace) -> None:
+    if external := external_kubeconfig():
+        raise ClusterError(
+            f"KUBECONFIG={external} is a cluster of your own: install metrics-server as it is done there"
+        )
+    _require_root()
+    if not kubeconfig().exists():
+        raise ClusterError("there is no cluster: run `up` first")
+    with exclusive("cluster"):
+        metrics.start(from_environment(), load())
+    print("the cluster has metrics of pods and nodes: kubectl top pods")
 
 
 def _load(options: argparse.Namespace) -> None:
@@ -147,5 +161,6 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "down": (_down, "stop the cluster and remove all of it but the cache"),
     "env": (_env, "print the shell commands that make a shell use the cluster"),
     "status": (_status, "list the cluster's processes"),
+    "metrics": (_metrics, "start metrics-server too, by which autoscalers go"),
     "load": (_load, "import images from docker-archive tars"),
 }

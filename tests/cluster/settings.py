@@ -34,6 +34,7 @@ class Ports:
     contour_debug: int = 16060
     envoy_http: int = 18080
     envoy_metrics: int = 18002
+    metrics_server: int = 16251
 
 
 @dataclass(frozen=True)
