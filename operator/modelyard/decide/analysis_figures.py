@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from modelyard.api.rollout import Figure, FigureVerdict
-from modelyard.decide.statistics import Quantile, Shift, share_at_least, shift_at_chance
+from modelyard.decide.statistics import MAX_SAMPLES, Quantile, Shift, share_at_least, shift_at_chance
 
 SMALLEST_DELAY = 0.002
 """Seconds. Two versions whose latencies are not further apart are equally fast: a scheduler's whim makes as much."""
@@ -92,7 +92,8 @@ def share(bound: Bound, hits: int, total: int, samples: int, need: Need) -> Figu
         return draft.inconclusive(need.short)
     if hits / total <= bound.value:
         return draft.passed()
-    return draft.above(bound) if share_at_least(hits * samples // total, samples) > bound.value else draft.unsure(bound)
+    counted = min(samples, MAX_SAMPLES)
+    return draft.above(bound) if share_at_least(hits * counted // total, counted) > bound.value else draft.unsure(bound)
 
 
 def latency(bound: Bound, found: Quantile | None, need: Need) -> Figure:

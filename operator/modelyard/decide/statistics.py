@@ -13,6 +13,10 @@ from modelyard.decide.pod_metrics import Histogram
 CONFIDENCE = 0.95
 """Of every one-sided bound: it is wrong in at most one of twenty cases."""
 
+MAX_SAMPLES = 1_000_000
+"""As many are counted at most: more make no bound better that people could tell, but take time that a pod that
+claims to have 10^15 could use up."""
+
 _Z = 1.6448536269514722
 """The standard normal distribution's 95 % quantile."""
 
@@ -137,7 +141,7 @@ def quantile_of(histogram: Histogram, quantile: float, samples: int | None = Non
     total = histogram.total
     if not total:
         return None
-    independent = min(total, samples) if samples else total
+    independent = min(total, samples or total, MAX_SAMPLES)
     low, high = quantile_ranks(independent, quantile)
     return Quantile(
         estimate=_value_at(histogram, quantile * total),

@@ -14,6 +14,7 @@ from prometheus_client.samples import Sample
 from modelyard.decide.pod_metrics import Histogram, PodMetrics, Replay
 
 _SIDE = "side"
+_MOST = 2**53
 
 
 class BadMetrics(Exception):
@@ -113,6 +114,6 @@ def _total(samples: dict[str, list[Sample]], name: str) -> int:
 
 
 def _whole(value: float) -> int:
-    if not value >= 0:
-        raise ValueError("a counter is negative or no number")
+    if not 0 <= value <= _MOST:
+        raise ValueError("a counter is negative, no number, or beyond what a double counts exactly")
     return int(value)
