@@ -67,10 +67,14 @@ def candidate_ingress(owner: ModelDeployment, spec: IngressSpec, weight: int) ->
 def http_route(owner: ModelDeployment, spec: GatewaySpec, weight: int) -> Json:
     """Return the HTTPRoute, which gives the candidate `weight` percent of the requests; at 0 it does not name it."""
     shares = {owner.metadata.name: 100 - weight, **({candidate_name(owner): weight} if weight else {})}
-    rule = {
+    rule: Json = {
         "matches": [{"path": {"type": "PathPrefix", "value": spec.path}}],
         "backendRefs": [{"name": name, "port": SERVICE_PORT, "weight": share} for name, share in shares.items()],
     }
+    if spec.path.rstrip("/"):
+        # The model's server knows its own paths only: what leads to it is taken off.
+        rewrite = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}
+        rule["filters"] = [{"type": "URLRewrite", "urlRewrite": rewrite}]
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
