@@ -19,7 +19,7 @@ import httpx
 
 from modelyard_serving.digest import digest, hash_directory
 
-SECONDS = 60
+SECONDS = 120
 """For what should happen soon, on a machine that may be busy."""
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 ROW = {"dataframe_records": [{"tenure": 3, "charge": 99.5, "plan": "plus"}]}

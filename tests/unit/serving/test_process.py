@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,12 @@ from pathlib import Path
 import httpx
 import mlflow.sklearn
 import pytest
+import uvicorn
 
+from modelyard_serving.server import DrainingServer
+from modelyard_serving.state import Phase, State
 from tests.unit.serving.echo import Gate
+from tests.unit.serving.harness import config
 from tests.unit.serving.processes import ROW, SECONDS, Server, eventually, s3, upload
 
 
@@ -103,6 +108,30 @@ def test_requests_in_flight_do_not_hold_the_end_up_for_ever(
         assert time.monotonic() - begin < 20
         response = answer.result(SECONDS)
     assert (response.status_code, response.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+
+
+def test_the_process_ends_within_the_time_that_kubernetes_gives_it(
+    start: Callable[..., Server], gate: dict[str, str], tmp_path: Path
+) -> None:
+    server = start(**gate, MODELYARD_DRAIN_SECONDS="10")
+    server.wait_ready()
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(server.predict)
+        eventually((tmp_path / "started").exists, "the prediction started")
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(SECONDS) == 0
+        assert 10 < time.monotonic() - begin < 25
+        assert answer.result(SECONDS).status_code == 503
+
+
+def test_an_event_loop_that_hangs_does_not_keep_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr("modelyard_serving.server.GRACE_SECONDS", 0)
+    monkeypatch.setattr("modelyard_serving.server._end", ended.set)
+    state = State(config(drain_seconds=0.1, shutdown_seconds=0), phase=Phase.READY)
+    DrainingServer(uvicorn.Config(lambda: None), state).handle_exit(signal.SIGTERM, None)
+    assert ended.wait(SECONDS)
 
 
 def test_other_files_than_registered_are_never_loaded(

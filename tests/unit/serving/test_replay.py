@@ -165,7 +165,7 @@ def test_memory_that_leaks_shows(stage: Stage) -> None:
 def test_replays_are_neither_traffic_nor_remembered(stage: Stage) -> None:
     change = stage.play("numbers")
     assert change("modelyard_request_seconds_count") == 0
-    recent = httpx.get(stage.candidate.url + "/modelyard/recent", headers=GOOD).json()
+    recent = httpx.get(stage.candidate.url + "/modelyard/recent", headers=GOOD, timeout=SECONDS).json()
     assert recent["requests"] == []
 
 
@@ -278,7 +278,7 @@ def test_a_reference_that_trickles_is_cut_off(monkeypatch: pytest.MonkeyPatch) -
         begin = time.monotonic()
         with pytest.raises(FetchError):
             fetch(Address("127.0.0.1", listener.getsockname()[1]), 0, TOKEN)
-        assert time.monotonic() - begin < SECONDS / 2
+        assert time.monotonic() - begin < SECONDS / 4
         thread.join(SECONDS)
 
 
