@@ -11,7 +11,7 @@ from pathlib import Path
 from modelyard.api.stages import STAGE_KEYS
 from modelyard.artifacts.store import ArtifactError
 from modelyard.cli import arguments as types
-from modelyard.cli.arguments import EPILOG, common, waiting
+from modelyard.cli.arguments import EPILOG, CommandParser, common, waiting
 from modelyard.cli.deployments import Deployments
 from modelyard.cli.edit import approve, promote
 from modelyard.cli.errors import ALTERED, REFUSED, USAGE, CliError
@@ -77,7 +77,7 @@ def _parser() -> ArgumentParser:
         description="A model registry's history, versions and promotions, and the rollouts that these start.",
         epilog=EPILOG,
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=CommandParser)
     _history(commands.add_parser("history", help="who moved which version where and when, and what was refused"))
     _verify(commands.add_parser("verify", help="check that no record was altered, removed or put in later"))
     _versions(commands.add_parser("versions", help="the versions, their stages and what the gates said"))

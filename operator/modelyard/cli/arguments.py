@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from modelyard.cli.history import parse_time
 from modelyard.cli.output import Format
@@ -14,6 +15,25 @@ Records are read from the artifact store where MODELYARD_ARTIFACT_STORE names it
 AWS_* credentials), else from the operator, through the API server. Exit codes: 0 done; 1 not done, or refused;
 2 the command line makes no sense; 3 a record or a file is not the one that was written.
 """
+
+
+class CommandParser(ArgumentParser):
+    """Takes options between positional arguments, too: `promote churn -n team 3`.
+
+    argparse itself gives an optional positional argument nothing where an option stands before it.
+    """
+
+    _within = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as `parse_known_intermixed_args` does, which calls this in turn."""
+        if self._within:
+            return super().parse_known_args(args, namespace)
+        self._within = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._within = False
 
 
 def common(

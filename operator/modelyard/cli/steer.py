@@ -18,6 +18,7 @@ from modelyard.cli.output import Output
 from modelyard.decide.conditions import timestamp
 from modelyard.decide.rollout import is_paused
 
+
 def is_held(deployment: ModelDeployment) -> bool:
     """Whether a rollout waits for somebody to let it go on."""
     rollout = deployment.status.rollout

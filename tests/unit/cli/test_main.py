@@ -33,6 +33,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Site:
         ("promote churn", {"modelyard.dev/promote": "5/1"}),
         ("promote churn --full", {"modelyard.dev/promote": "5"}),
         ("promote md/churn", {"modelyard.dev/promote": "5/1"}),
+        ("promote --full -n ml churn -o json", {"modelyard.dev/promote": "5"}),
         ("abort churn", {"modelyard.dev/abort": "5"}),
         ("pause churn", {"modelyard.dev/paused": "true"}),
         ("resume churn", {}),
@@ -51,7 +52,16 @@ def test_with_a_version_promote_is_about_a_model(site: Site, capsys: pytest.Capt
     assert "there is no registered model 'churn' in namespace ml" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("line", "stage"), [("promote m 5", "production"), ("promote m 5 --stage staging", "staging")])
+@pytest.mark.parametrize(
+    ("line", "stage"),
+    [
+        ("promote m 5", "production"),
+        ("promote m 5 --stage staging", "staging"),
+        ("promote m -n team 5", "production"),
+        ("promote -n team m 5", "production"),
+        ("promote m --stage staging 5 --timeout 300", "staging"),
+    ],
+)
 def test_production_is_the_stage_that_is_meant(
     site: Site, monkeypatch: pytest.MonkeyPatch, line: str, stage: str
 ) -> None:
@@ -85,7 +95,15 @@ def test_what_does_not_go_together_is_said(
 
 @pytest.mark.parametrize(
     "line",
-    ["promote churn zero", "rollback churn --to 0", "status", "status churn --timeout soon", "retry churn"],
+    [
+        "promote churn zero",
+        "promote churn 1 2",
+        "promote",
+        "rollback churn --to 0",
+        "status",
+        "status churn --timeout soon",
+        "retry churn",
+    ],
 )
 def test_a_command_line_that_makes_no_sense(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
