@@ -171,7 +171,7 @@ class Replay:
             logs.warn_once("replay_refused", error=error.message[:500])
             tally.failed()
             return
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # A model that calls sys.exit() ends no server of ours.
             logs.warn_once("replay_failed", error=repr(error)[:500])
             tally.failed()
             return
