@@ -41,7 +41,8 @@ class FakeClient(Client):
         self.answers: dict[str, bytes] = {}
         """What `read` gives, by path: logs, for one."""
         self._objects: dict[str, Json] = {}
-        self._versions = itertools.count(1)
+        # No object of a real one has version 1 either: that is from before the first write.
+        self._versions = itertools.count(2)
         self._lock = threading.RLock()
 
     @property
