@@ -17,7 +17,9 @@ The rules:
 5. For a service with little traffic, the replay stands in for requests that do not come: a live figure with fewer than
    minSamples requests, but a tenth of them, passes when none of these failed (or was too slow) and when its
    counterpart of the replay passes with minSamples. So no candidate goes on unseen, and one failure among few holds it.
-6. Answers that are NaN or infinite do not speak against a candidate that gives no more of them than the stable version
+6. Requests that are answered with 4xx are the clients' fault, neither failures nor samples, up to the share that the
+   stable version has in the same time. What is surely beyond it is the candidate's: it refuses what was taken before.
+7. Answers that are NaN or infinite do not speak against a candidate that gives no more of them than the stable version
    gives to the same requests.
 """
 
@@ -42,7 +44,14 @@ from modelyard.decide.analysis_figures import (
 )
 from modelyard.decide.drift import parse_quantity
 from modelyard.decide.pod_metrics import Histogram, PodMetrics, Replay
-from modelyard.decide.statistics import Quantile, population_shifts, quantile_of
+from modelyard.decide.statistics import (
+    MAX_SAMPLES,
+    Quantile,
+    population_shifts,
+    quantile_of,
+    share_at_least,
+    share_at_most,
+)
 
 P99 = 0.99
 
@@ -251,7 +260,7 @@ class _Live:
     def figures(self, weight: int) -> Iterator[Figure]:
         """Judge what has a bound."""
         bounds = self._bounds
-        yield self._error_rate(Bound("errorRate", "error rate", "maxErrorRate", float(bounds.max_error_rate)))
+        yield self._error_rate()
         found = quantile_of(self._candidate.seconds, P99) if self._candidate else None
         if bounds.max_p99 is not None:
             bound = Bound("p99", "p99", "maxP99", seconds(bounds.max_p99))
@@ -261,10 +270,29 @@ class _Live:
         if bounds.max_p99_ratio is not None and weight < 100:
             yield self._ratio(Bound("p99Ratio", "p99 ratio", "maxP99Ratio", float(bounds.max_p99_ratio)), found)
 
-    def _error_rate(self, bound: Bound) -> Figure:
-        failed, answered = (self._candidate.failed, self._candidate.answered) if self._candidate else (0, 0)
+    def _error_rate(self) -> Figure:
+        """Judge the share of 5xx, and of what is refused (4xx) beyond the share that clients are to blame for."""
+        candidate = self._candidate or PodMetrics()
+        excess = self._refused_in_excess()
+        failed, answered = candidate.failed + excess, candidate.total - candidate.refused + excess
+        words = f"error rate (with {excess} 4xx beyond the stable version's share)" if excess else "error rate"
+        bound = Bound("errorRate", words, "maxErrorRate", float(self._bounds.max_error_rate))
         judged = share(bound, failed, answered, answered, self._need(answered))
         return self._or_vouched(judged, keeps=failed == 0)
+
+    def _refused_in_excess(self) -> int:
+        """Return how many 4xx are the candidate's doing: those beyond the share that the stable version has surely.
+
+        MLflow's protocol answers 400 also where the model raises, and a model may refuse what its predecessor took.
+        Without requests to the stable version nobody can tell.
+        """
+        candidate, stable = self._candidate or PodMetrics(), self._stable or PodMetrics()
+        if not stable.total or not candidate.refused:
+            return 0
+        usual = share_at_most(*_counted(stable.refused, stable.total))
+        if share_at_least(*_counted(candidate.refused, candidate.total)) <= usual:
+            return 0
+        return max(1, int(candidate.refused - usual * candidate.total))
 
     def _ratio(self, bound: Bound, found: Quantile | None) -> Figure:
         stable = quantile_of(self._stable.seconds, P99) if self._stable else None
@@ -285,6 +313,12 @@ class _Live:
             said = f"{judged.samples} of {self._bounds.min_samples} requests: the replay makes up for the rest"
             return judged.model_copy(update={"verdict": FigureVerdict.PASSED, "message": said})
         return judged
+
+
+def _counted(hits: int, total: int) -> tuple[int, int]:
+    """Return a share's counts, scaled down to as many samples as are looked at."""
+    counted = min(total, MAX_SAMPLES)
+    return hits * counted // total, counted
 
 
 def _prometheus(check: PrometheusCheck, evidence: Evidence, weight: int) -> Figure | None:

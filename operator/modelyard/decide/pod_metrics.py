@@ -85,9 +85,14 @@ class PodMetrics:
         return sum(count for code, count in self.requests.items() if code.startswith("5"))
 
     @property
-    def answered(self) -> int:
-        """Requests that were no fault of the client: those answered with 4xx are left out."""
-        return sum(count for code, count in self.requests.items() if not code.startswith("4"))
+    def refused(self) -> int:
+        """Requests that were answered with 4xx: the client's fault, unless the model server took a model's for it."""
+        return sum(count for code, count in self.requests.items() if code.startswith("4"))
+
+    @property
+    def total(self) -> int:
+        """All requests that were answered."""
+        return sum(self.requests.values())
 
 
 def merge(pods: Iterable[PodMetrics]) -> PodMetrics | None:

@@ -401,7 +401,19 @@ def live(spec: Mapping[str, Any], candidate: PodMetrics | None, stable: PodMetri
         ("errorRate", {"maxErrorRate": "0"}, pod(1, 1), None, FAILED, "50 % (1 of 2)"),
         ("errorRate", {}, pod(), None, INCONCLUSIVE, ""),
         ("errorRate", {}, None, None, INCONCLUSIVE, ""),
-        # 400s are the clients' doing: neither failures nor samples.
+        # 400s are the clients' doing, neither failures nor samples, up to the share that the stable version has.
+        (
+            "errorRate",
+            {},
+            pod(requests={"200": 400, "400": 100}),
+            pod(requests={"200": 80, "400": 20}),
+            PASSED,
+            "0 % (0 of 400)",
+        ),
+        ("errorRate", {}, pod(requests={"200": 400, "400": 100}), pod(900), FAILED, "19.7 % (98 of 498)"),
+        ("errorRate", {}, pod(requests={"400": 500}), pod(900), FAILED, "100 % (498 of 498)"),
+        ("errorRate", {}, pod(requests={"200": 499, "400": 1}), pod(900), PASSED, "0 % (0 of 499)"),
+        ("errorRate", {}, pod(requests={"200": 400, "400": 100}), pod(), PASSED, "0 % (0 of 400)"),
         ("errorRate", {}, pod(requests={"200": 50, "400": 450}), None, INCONCLUSIVE, "0 % (0 of 50)"),
         ("p99", {"maxP99": "16ms"}, pod(500), None, PASSED, "15.9 ms"),
         ("p99", {"maxP99": "10ms"}, pod(500), None, INCONCLUSIVE, "15.9 ms"),
@@ -423,6 +435,13 @@ def test_a_live_figure(  # noqa: PLR0917
 ) -> None:
     figure = named(live(spec, candidate, stable), name)
     assert (figure.verdict, figure.found) == (verdict, found)
+
+
+def test_the_message_says_that_requests_were_refused() -> None:
+    judgement = live({}, pod(requests={"200": 400, "400": 100}), pod(900))
+    assert judgement.message == (
+        "error rate (with 98 4xx beyond the stable version's share) 19.7 % (98 of 498) is above maxErrorRate 1 %"
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,18 +21,17 @@ def replayed(requests: int, **rest: object) -> Replay:
 
 
 @pytest.mark.parametrize(
-    ("requests", "failed", "answered"),
+    ("requests", "failed", "refused", "total"),
     [
-        ({}, 0, 0),
-        ({"200": 7}, 0, 7),
-        ({"200": 7, "500": 2, "503": 1}, 3, 10),
-        # What the client did wrong says nothing about the model.
-        ({"200": 7, "400": 90, "422": 3, "500": 1}, 1, 8),
+        ({}, 0, 0, 0),
+        ({"200": 7}, 0, 0, 7),
+        ({"200": 7, "500": 2, "503": 1}, 3, 0, 10),
+        ({"200": 7, "400": 90, "422": 3, "500": 1}, 1, 93, 101),
     ],
 )
-def test_a_clients_faults_do_not_count(requests: dict[str, int], failed: int, answered: int) -> None:
+def test_requests_by_what_became_of_them(requests: dict[str, int], failed: int, refused: int, total: int) -> None:
     pod = PodMetrics(requests=requests)
-    assert (pod.failed, pod.answered) == (failed, answered)
+    assert (pod.failed, pod.refused, pod.total) == (failed, refused, total)
 
 
 @pytest.mark.parametrize(("limit", "above"), [(0.0, 12), (0.01, 10), (0.03, 6), (0.1, 1), (5.0, 1)])

@@ -276,7 +276,7 @@ def test_proxies_of_the_environment_are_not_for_pods(
     new = model(start, "new", 4, ok=3)
     evidence = scraper.evidence(subject([new.pod], []), Analysis())
     assert evidence.candidate
-    assert evidence.candidate.answered == 3
+    assert evidence.candidate.total == 3
 
 
 # Prometheus
