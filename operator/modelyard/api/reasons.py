@@ -15,6 +15,7 @@ class ConditionType(StrEnum):
     READY = "Ready"
     SUCCEEDED = "Succeeded"
     SERVING = "Serving"
+    SCALABLE = "Scalable"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
 
@@ -110,6 +111,7 @@ class Reason(StrEnum):
     GATEWAY_NOT_FOUND = "GatewayNotFound"
     ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
     AUTOSCALER_UNABLE = "AutoscalerUnable"
+    AUTOSCALER_ACTIVE = "AutoscalerActive"
 
     # ModelDeployment: what is served
     NO_READY_PODS = "NoReadyPods"
@@ -395,6 +397,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The Gateway does not take the HTTPRoute; the message quotes why.",
         "Correct spec.rest.gateway, or the Gateway's listeners: their hostnames and the namespaces they allow.",
     ),
+    Reason.AUTOSCALER_ACTIVE: Explanation("The autoscaler sees the pods' load and sets their number.", "Nothing."),
     Reason.AUTOSCALER_UNABLE: Explanation(
         "The HorizontalPodAutoscaler cannot work; the number of pods stays as it is.",
         "Mostly metrics-server is missing: do what the quoted message asks for.",

@@ -24,8 +24,8 @@ from modelyard.decide.rollout import Plan, is_paused
 
 _PROGRESSING = (Reason.ROLLING_OUT, Reason.TOO_FEW_READY_PODS, Reason.ANALYSING)
 _HELD = (Reason.AWAITING_PROMOTION, Reason.ANALYSIS_INCONCLUSIVE)
-_WAITS = (Reason.MODEL_NOT_FOUND, Reason.NO_VERSION_IN_STAGE, Reason.PAUSED)
-"""Not there yet, and not wrong: nobody has registered or promoted a version, or somebody wants it so."""
+_WAITS = (Reason.MODEL_NOT_FOUND, Reason.NO_VERSION_IN_STAGE)
+"""Not there yet: nobody has registered or promoted a version."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,10 @@ class Observation:
     """The API server's words, where it refused an object."""
 
     surroundings: Diagnosis | None = None
-    """What is wrong with the way to the pods: the Ingress, the route, the autoscaler."""
+    """What is wrong with the way to the pods: the Ingress, the route."""
+
+    autoscaler: Verdict | None = None
+    """How the autoscaler does; None without one, or before it has said anything."""
 
     @property
     def served(self) -> Revision | None:
@@ -61,8 +64,10 @@ def status(deployment: ModelDeployment, seen: Observation, now: datetime) -> Mod
     ready = _ready(deployment, seen, served)
     if rollout is not None and rollout == before.rollout:
         ready = _steady_words(ready, before.conditions)
-    stalled = _stalled(ready)
-    verdicts = (*kstatus(ready, progressing=ready.reason in (*_PROGRESSING, *_HELD), stalled=stalled), _serving(served))
+    stalled = _stalled(ready, served)
+    verdicts = [*kstatus(ready, progressing=ready.reason in (*_PROGRESSING, *_HELD), stalled=stalled), _serving(served)]
+    if seen.autoscaler is not None:
+        verdicts.append(seen.autoscaler)
     generation = deployment.metadata.generation
     return ModelDeploymentStatus(
         observed_generation=generation,
@@ -104,9 +109,14 @@ def _identity(revision: Revision) -> tuple[str, int, str]:
     return revision.model, revision.version, revision.digest
 
 
-def _stalled(ready: Verdict) -> bool:
-    """Whether it waits for a person: whatever is neither done, nor going on, nor merely not asked for yet."""
-    return ready.status != ConditionStatus.TRUE and ready.reason not in (*_PROGRESSING, *_HELD, *_WAITS)
+def _stalled(ready: Verdict, served: Revision | None) -> bool:
+    """Whether it waits for a person: whatever is neither done, nor going on, nor merely not asked for yet.
+
+    Where something is served, a model or a stage that is there no more is not merely not asked for.
+    """
+    if ready.status == ConditionStatus.TRUE or ready.reason in (*_PROGRESSING, *_HELD, Reason.PAUSED):
+        return False
+    return ready.reason not in _WAITS or served is not None
 
 
 def _ready(deployment: ModelDeployment, seen: Observation, served: Revision | None) -> Verdict:
@@ -138,6 +148,8 @@ def _on_the_way(seen: Observation, wanted: ServedModel, stays: str) -> Verdict:
     rollout, waiting = seen.plan.rollout, seen.plan.waiting
     if seen.fault is not None:
         return _not_ready(seen.fault.reason, f"version {wanted.version}: {seen.fault.message}{stays}")
+    if seen.surroundings is not None:
+        return _not_ready(seen.surroundings.reason, f"{seen.surroundings.message}{stays}")
     if waiting is not None:
         where = f" at {rollout.weight} %" if rollout and rollout.weight else ""
         return _not_ready(waiting.reason, f"version {wanted.version}{where}: {waiting.message}{stays}")

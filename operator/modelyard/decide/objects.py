@@ -74,6 +74,12 @@ def _unready_gateway(route: Json, gateway: Json, where: str) -> Diagnosis | None
     return None
 
 
+def autoscaler_active(hpa: Json) -> bool:
+    """Whether the HorizontalPodAutoscaler has said that it scales."""
+    found = condition(hpa.get("status", {}), "ScalingActive")
+    return found is not None and found["status"] == "True"
+
+
 def diagnose_autoscaler(hpa: Json) -> Diagnosis | None:
     """Return why the HorizontalPodAutoscaler does not scale; None where it does, or has not been looked at yet.
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from modelyard.api.common import ConditionStatus
 from modelyard.api.modeldeployment import ModelDeployment
+from modelyard.api.reasons import ConditionType, Reason
 from modelyard.api.rollout import Strategy, TrafficMethod
 from modelyard.cluster.client import ApiError, Client, NotFound
 from modelyard.cluster.resources import GATEWAYS, INGRESS_CLASSES, ResourceType
-from modelyard.decide.objects import diagnose_autoscaler, diagnose_ingress, diagnose_route
+from modelyard.decide.conditions import Verdict
+from modelyard.decide.objects import autoscaler_active, diagnose_autoscaler, diagnose_ingress, diagnose_route
 from modelyard.decide.pods import Diagnosis
 from modelyard.reconcile.base import Clock
 from modelyard.reconcile.deployment_objects import Live
@@ -59,7 +62,20 @@ class Surroundings:
             fault = diagnose_route(live.route, gateway) if may else None
             if fault:
                 return fault
-        return diagnose_autoscaler(live.autoscaler) if live.autoscaler is not None else None
+        return None
+
+    @staticmethod
+    def autoscaler(live: Live) -> Verdict | None:
+        """Return how the autoscaler does, once it has looked at the pods."""
+        if live.autoscaler is None:
+            return None
+        fault = diagnose_autoscaler(live.autoscaler)
+        if fault is not None:
+            return Verdict(ConditionType.SCALABLE, ConditionStatus.FALSE, fault.reason, fault.message)
+        if not autoscaler_active(live.autoscaler):
+            return None
+        text = "the HorizontalPodAutoscaler sets the number of pods"
+        return Verdict(ConditionType.SCALABLE, ConditionStatus.TRUE, Reason.AUTOSCALER_ACTIVE, text)
 
     def _class(self, name: str | None) -> tuple[bool, Json | None]:
         return (True, None) if name is None else self._known(INGRESS_CLASSES, None, name)

@@ -43,7 +43,7 @@ RESYNC_SECONDS = 300.0
 """How often an object is looked at although no event asks for it: Secrets, for one, are not watched."""
 
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 5.0
 """How long pods may take to start before more is asked for: most need less, and what they wait for costs a list."""
 
 
@@ -186,9 +186,7 @@ class ModelDeploymentReconciler:
 
     def _result(self, owner: ModelDeployment, wanted: ServedModel | Problem, decided: Plan, live: Live) -> Observation:
         revisions = {revision: Revision.of(deployment) for revision, deployment in live.deployments.items()}
-        fault = None
-        if not isinstance(wanted, Problem) and wanted.revision != decided.stable:
-            fault = self._pods(owner, wanted.revision, live).fault
+        fault = None if isinstance(wanted, Problem) else self._pods(owner, wanted.revision, live).fault
         return Observation(
             wanted=wanted,
             plan=decided,
@@ -197,6 +195,7 @@ class ModelDeploymentReconciler:
             stable_fault=self._pods(owner, decided.stable, live).fault,
             refused=live.refusals[0] if live.refusals else None,
             surroundings=self._surroundings.diagnose(owner, live),
+            autoscaler=self._surroundings.autoscaler(live),
         )
 
     def _write_status(self, owner: ModelDeployment, seen: Observation) -> None:
@@ -214,7 +213,8 @@ def _again(decided: Plan, result: Observation) -> float:
     """Return when to look again although nothing is seen to change."""
     unsettled = any(not each.settled for name, each in result.revisions.items() if name in decided.pods)
     due = decided.again_after if decided.again_after is not None else RESYNC_SECONDS
-    return min(due, PATIENCE_SECONDS) if unsettled else due
+    # Nothing tells when what was refused would be taken, or when a class or a Gateway comes to be.
+    return min(due, PATIENCE_SECONDS) if unsettled or result.refused or result.surroundings else due
 
 
 def _names(owner: ModelDeployment) -> tuple[str, str]:
