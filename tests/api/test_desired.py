@@ -9,7 +9,7 @@ import pytest
 from modelyard.api import ModelDeployment
 from modelyard.api.modeldeployment import GatewaySpec, IngressSpec
 from modelyard.api.names import API_VERSION
-from modelyard.cluster.client import Client
+from modelyard.cluster.client import ApiError, Client
 from modelyard.cluster.ensure import ensure
 from modelyard.cluster.resources import BY_KIND, of_kind
 from modelyard.decide.drift import is_current, stamped
@@ -206,6 +206,25 @@ def test_what_was_applied_is_current(client: Client, name: str) -> None:
         assert is_current(stamped(manifest), live), differences(stamped(manifest), live)
     finally:
         client.delete(resource, namespace, object_name)
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        {"affinity": {"nodeAffinitty": {}}},
+        {"affinity": {"nodeAffinity": []}},
+        {"volumes": [{"name": "x", "secret": {"secret": "x"}}]},
+        {"volumes": [{"name": "x", "secret": {"secretName": 1}}]},
+        {"envFrom": [{"secretRef": {"nam": "x"}}]},
+        {"envFrom": [{}]},
+    ],
+    ids=str,
+)
+def test_what_kubernetes_does_not_know_is_refused_in_words(client: Client, pod: Json) -> None:
+    with pytest.raises(ApiError) as raised:
+        ensure(client, deployment(owner(client, {"pod": pod})), None)
+    assert raised.value.code in (400, 422), str(raised.value)
+    assert any(word in str(raised.value) for word in ("not declared", "expected", "Required", "must specify"))
 
 
 def differences(wanted: Any, live: Any, path: str = "") -> list[str]:

@@ -54,6 +54,8 @@ class Invalid(ApiError):
 
 
 _ERRORS: dict[int, type[ApiError]] = {404: NotFound, 409: Conflict, 422: Invalid}
+_UNTYPED = "failed to create typed patch object"
+"""What the API server says, with status 500, of an applied object that has fields that it does not know."""
 
 
 def connect(connections: int = 10) -> kubernetes.client.ApiClient:
@@ -301,10 +303,8 @@ def _error(code: int, body: str | bytes | None, fallback: str) -> ApiError:
         status = json.loads(body or b"{}")
     except ValueError:
         status = {}
+    reason, message = status.get("reason", ""), status.get("message") or fallback
+    if message.startswith(_UNTYPED):
+        code, reason = 422, "Invalid"
     kind = _ERRORS.get(code, ApiError)
-    return kind(
-        code,
-        status.get("reason", ""),
-        status.get("message") or fallback,
-        status.get("details"),
-    )
+    return kind(code, reason, message, status.get("details"))
