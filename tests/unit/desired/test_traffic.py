@@ -162,3 +162,9 @@ class TestRoute:
         assert (spec["parentRefs"], spec["hostnames"]) == ([reference], ["churn.example.com"])
         assert spec["rules"][0]["matches"] == [{"path": {"type": "PathPrefix", "value": "/churn"}}]
         assert traffic.http_route(OWNER, gateway(), 0)["spec"]["parentRefs"] == [{"name": "web"}]
+
+    @pytest.mark.parametrize(("path", "taken_off"), [("/", False), ("/churn", True), ("/churn/", True)])
+    def test_takes_off_the_prefix_that_leads_to_it(self, path: str, taken_off: bool) -> None:
+        (rule,) = traffic.http_route(OWNER, gateway(path=path), 0)["spec"]["rules"]
+        replaced = [each["urlRewrite"]["path"]["replacePrefixMatch"] for each in rule.get("filters", [])]
+        assert replaced == (["/"] if taken_off else [])
