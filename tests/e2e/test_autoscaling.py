@@ -101,23 +101,19 @@ def test_a_promotion_keeps_the_pods_that_the_load_has_brought(scaled: Rollouts) 
     assert load.record.failures == []
 
 
-def test_pods_that_somebody_takes_away_come_back_by_the_autoscaler(scaled: Rollouts) -> None:
+def test_there_are_never_fewer_pods_than_the_least(scaled: Rollouts) -> None:
     # Given a model that has two pods at least
     scaled.given({**REST, "autoscaling": {**REST["autoscaling"], "minReplicas": 2}})
     wait_for_pods(scaled, 2)
-    log = Path(os.environ["MODELYARD_AUDIT_LOG"])
-    before = log.stat().st_size
-    # When somebody takes one away by hand
-    name = scaled.deployments()[1]["metadata"]["name"]
-    scaled.kubectl("scale", "deployment", name, "--replicas=1")
-    # Then it comes back, and it was not the operator who brought it
-    scaled.kubectl.wait_for("deployment", name, lambda body: body["spec"]["replicas"] == 2, SCALE_SECONDS)
-    wait_for_pods(scaled, 2)
-    assert "deployments" not in written(log, before, scaled)
-    # And evictions were limited all along
+    # Then an eviction may take one of them at a time
     budget = scaled.kubectl.get("poddisruptionbudget", scaled.name)
     assert budget is not None
     assert budget["spec"]["maxUnavailable"] == 1
+    # And when somebody takes one away by hand, it comes back
+    name = scaled.deployments()[1]["metadata"]["name"]
+    scaled.kubectl("scale", "deployment", name, "--replicas=1")
+    scaled.kubectl.wait_for("deployment", name, lambda body: body["spec"]["replicas"] == 2, SCALE_SECONDS)
+    wait_for_pods(scaled, 2)
 
 
 def written(log: Path, since: int, scaled: Rollouts) -> set[str]:
