@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelyard.api.reasons import Reason
+from modelyard.api.reasons import ConditionType, Reason
 from tests.e2e.faults import manifests
 from tests.e2e.faults.misbehaving import HANG
 from tests.e2e.faults.place import NAME, Place
-from tests.unit.chart.kstatus import FAILED, IN_PROGRESS
+from tests.unit.chart.kstatus import CURRENT, FAILED, IN_PROGRESS
 
 Json = dict[str, Any]
 Step = Callable[[Place], None]
@@ -39,10 +39,8 @@ class Fault:
     answers: bool = True
     """With `served`: whether requests are answered meanwhile."""
     kstatus: str = FAILED
-    then: Reason | None = None
-    """The reason that follows, where nothing is done about the fault."""
-    ready_at_first: bool = False
-    """Whether it is ready until the cluster's own controllers have found the fault."""
+    condition: ConditionType = ConditionType.READY
+    """Which condition tells of it."""
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
@@ -354,19 +352,19 @@ WAYS_IN = [
             "resources": {"requests": {"cpu": "10m"}},
         },
         prepare=_mutating(manifests.sidecar(_IDLE, manifests.SECURE), "sidecar"),
-        ready_at_first=True,
+        condition=ConditionType.SCALABLE,
+        kstatus=CURRENT,
     ),
 ]
 
 WHILE_SERVED = [
     Fault(
         "a next version that raises",
-        Reason.LOAD_FAILED,
-        "version 1 stays served",
+        Reason.ROLLED_BACK,
+        "version 2 was taken back (LoadFailed)",
         ("sound", "raises"),
         served=True,
         inject=_promote,
-        then=Reason.ROLLED_BACK,
     ),
     Fault(
         "a next version of another library",

@@ -188,7 +188,10 @@ class Place:
         self.kubectl.patch("registeredmodel", NAME, {"spec": {"stages": {"production": version}}})
 
     def deploy(self, rest: Json, model: Json | None = None) -> None:
-        """Apply the ModelDeployment."""
+        """Apply the ModelDeployment. Its pods get their share of a busy machine's CPU."""
+        resources = rest.get("resources", {})
+        requests = {"cpu": "200m", **resources.get("requests", {})}
+        rest = {**rest, "resources": {**resources, "requests": requests}}
         spec = {"model": model or {"name": NAME, "stage": "Production"}, "rest": {"replicas": 1, **rest}}
         self.apply({"apiVersion": API_VERSION, "kind": "ModelDeployment", "metadata": {"name": NAME}, "spec": spec})
 
