@@ -20,6 +20,8 @@ from mlflow.exceptions import MlflowException
 from modelyard.__main__ import Connections, reconcilers
 from modelyard.api.names import REGISTERED_MODEL_LABEL
 from modelyard.api.registeredmodel import RegisteredModel, Stage
+from modelyard.cluster.cache import ObjectCache
+from modelyard.cluster.cached import CachedClient
 from modelyard.decide.managers import owners_of
 from modelyard.registry.objects import REGISTERED_MODELS
 from modelyard.registry.registry import Registry
@@ -166,7 +168,9 @@ def test_argo_cd_and_the_operator_leave_each_other_alone(declared: Declared) -> 
     writes: list[str] = []
     client = declared.cluster.new_client(lambda method, path: writes.append(path) if method != "GET" else None)
     settings, store = operator_settings(declared.cluster), declared.cluster.store
-    connections = Connections(client, store, Registry(client, store, now))
+    cache = ObjectCache([])
+    cached = CachedClient(client, cache)
+    connections = Connections(client, cache, cached, store, Registry(client, store, now))
     reconcile = reconcilers(settings, connections)["RegisteredModel"]
     for number in range(300):
         reconcile(NAMESPACE, declared.name)

@@ -117,10 +117,10 @@ class Analysis(ApiModel):
         Field(alias="maxPSI", description="Population stability index of the answers against the stable version's."),
     ] = None
     max_invalid: Annotated[
-        Decimal, Field(description="Share of answers that are NaN, infinite, or outside minAnswer to maxAnswer.")
+        Decimal, Field(description="Share of answers that are NaN or infinite, where the stable version's are not.")
     ] = "0"
-    min_answer: Decimal | None = None
-    max_answer: Decimal | None = None
+    min_answer: Annotated[Decimal | None, Field(description="One answer below it fails.")] = None
+    max_answer: Annotated[Decimal | None, Field(description="One answer above it fails.")] = None
     max_memory_growth: Annotated[
         str | None,
         Field(
@@ -215,7 +215,7 @@ class FigureVerdict(StrEnum):
 class Figure(StatusModel):
     """One figure of the analysis, with its bound."""
 
-    name: Annotated[str, Field(max_length=63)]
+    name: Annotated[str, Field(max_length=128)]
     found: Annotated[str, Field(max_length=64)] = ""
     bound: Annotated[str, Field(max_length=64)] = ""
     samples: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = 0
