@@ -353,8 +353,9 @@ class World:
     def refused(self) -> int | None:
         """The version whose refusal stands."""
         refused = self.status.get("refused")
-        same = refused and refused["generation"] == self.owner["metadata"]["generation"]
-        return int(refused["version"]) if same else None
+        if not refused or refused["generation"] != self.owner["metadata"]["generation"]:
+            return None
+        return int(refused["version"])
 
     def condition(self, kind: str = "Ready") -> Json:
         found: Json = next(each for each in self.status["conditions"] if each["type"] == kind)

@@ -1,149 +1,41 @@
-"""The ModelDeployment reconciler on an API server in memory: a promotion, and a kill at every one of its writes."""
+"""The ModelDeployment reconciler on an API server in memory: what it makes, keeps up, tells and removes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from modelyard.api import ModelDeployment, RegisteredModel
-from modelyard.api.rollout import Analysis
-from modelyard.cluster.client import Client, Invalid
-from modelyard.cluster.resources import DEPLOYMENTS, INGRESSES, SECRETS, SERVICES, of_kind
-from modelyard.decide.analysis import Evidence
+from modelyard.cluster.client import ApiError, Conflict, Invalid
+from modelyard.cluster.resources import (
+    DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    HTTP_ROUTES,
+    INGRESSES,
+    NETWORK_POLICIES,
+    POD_DISRUPTION_BUDGETS,
+    SECRETS,
+    SERVICES,
+    ResourceType,
+)
 from modelyard.desired.reader import READER_SECRET
-from modelyard.metrics.scrape import Subject
-from modelyard.reconcile.deployment_analysis import DeploymentAnalysis
-from modelyard.reconcile.modeldeployment import ModelDeploymentReconciler
 from modelyard.records.state import ModelState, VersionState
-from modelyard.settings import Settings
-from tests.fakes.cluster import FakeClient
+from tests.unit.reconcile.deployment_world import (
+    GATEWAY,
+    INGRESS,
+    MODELS,
+    NAME,
+    NAMESPACE,
+    OWNERS,
+    World,
+)
+from tests.unit.reconcile.deployment_world import serving as serving_with
 
 Json = dict[str, Any]
-NAMESPACE, NAME = "ml", "web"
-
-SETTINGS = Settings.from_environment(
-    {
-        "MODELYARD_TRACKING_URI": "http://tracking:5000",
-        "MODELYARD_ARTIFACT_STORE": "s3://modelyard",
-        "MODELYARD_S3_ENDPOINT": "http://minio:9000",
-        "MODELYARD_READER_ACCESS_KEY_ID": "reader",
-        "MODELYARD_READER_SECRET_ACCESS_KEY": "secret",
-        "MODELYARD_SERVING_IMAGE": "serving:1",
-        "MODELYARD_TRAINING_IMAGE": "training:1",
-        "MODELYARD_OPERATOR_IMAGE": "operator:1",
-    }
-)
-
-
-# A class that no IngressClass stands for: of that, nothing is claimed.
-INGRESS = {"host": "h", "annotations": {"kubernetes.io/ingress.class": "somebody's"}}
-
-
-class Killed(BaseException):
-    """The operator's process ends here."""
-
-
-class Measured:
-    """What the pods would say, as the test wants it."""
-
-    def __init__(self) -> None:
-        self.says = Evidence()
-
-    def evidence(self, subject: Subject, bounds: Analysis) -> Evidence:
-        return self.says
-
-    def forget(self, key: str) -> None:
-        """Nothing is remembered."""
-
-
-class World:
-    """A namespace with a model of two versions and a deployment that follows Production; time is ours."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 15, 12, tzinfo=UTC)
-        self.before_write: Callable[[str, str], None] = lambda _method, _path: None
-        self.client = FakeClient(self._on_request, lambda: self.now)
-        versions = [self.version(1), self.version(2)]
-        self.client.create(
-            of_kind(RegisteredModel), NAMESPACE, self.body("RegisteredModel", "churn", {"stages": {}}), "kubectl"
-        )
-        self.set_model({"latestVersion": 2, "versions": versions, "stages": {}})
-        spec = {"model": {"name": "churn", "stage": "Production"}, "rest": {"replicas": 2, "ingress": INGRESS}}
-        self.client.create(of_kind(ModelDeployment), NAMESPACE, self.body("ModelDeployment", NAME, spec), "kubectl")
-        self.state = ModelState()
-        self.measured = Measured()
-        self.client.requests.clear()
-
-    @staticmethod
-    def body(kind: str, name: str, spec: Json) -> Json:
-        metadata = {"name": name, "namespace": NAMESPACE}
-        return {"apiVersion": "modelyard.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
-
-    @staticmethod
-    def version(number: int) -> Json:
-        return {
-            "version": number,
-            "source": "runs:/r/model",
-            "artifact": f"s3://modelyard/artifacts/{number}",
-            "digest": f"sha256:{number:064d}",
-            "flavors": ["sklearn"],
-            "createdAt": "2026-01-01T00:00:00Z",
-        }
-
-    def _on_request(self, method: str, path: str) -> None:
-        if method != "GET":
-            self.before_write(method, path)
-
-    def set_model(self, status: Json) -> None:
-        resource = of_kind(RegisteredModel)
-        body = self.client.get(resource, NAMESPACE, "churn")
-        self.client.replace_status(resource, {**body, "status": {**body.get("status", {}), **status}}, "operator")
-
-    def promote(self, version: int) -> None:
-        """Put a version in Production, as the registry does."""
-        self.set_model({"stages": {"production": {"version": version, "since": "2026-01-01T00:00:00Z", "by": "x"}}})
-
-    def make_ready(self, version: int) -> None:
-        """Do what the Deployment controller and the kubelet do."""
-        for body in self.client.list_all(DEPLOYMENTS, NAMESPACE):
-            if body["metadata"]["labels"]["modelyard.dev/model-version"] == str(version):
-                replicas = body["spec"]["replicas"]
-                names = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-                status = {**dict.fromkeys(names, replicas), "observedGeneration": body["metadata"]["generation"]}
-                self.client.replace_status(DEPLOYMENTS, {**body, "status": status}, "kubelet")
-
-    def reconcile(self) -> float | None:
-        """Reconcile once, in a new process."""
-        client: Client = self.client
-        analysis = DeploymentAnalysis(client, self.measured)
-        reconciler = ModelDeploymentReconciler(client, SETTINGS, lambda: self.now, lambda _: self.state, analysis)
-        return reconciler(NAMESPACE, NAME).requeue_after
-
-    @property
-    def deployed(self) -> list[int]:
-        """The versions that have a Deployment."""
-        bodies = self.client.list_all(DEPLOYMENTS, NAMESPACE)
-        return sorted(int(body["metadata"]["labels"]["modelyard.dev/model-version"]) for body in bodies)
-
-    @property
-    def selected(self) -> int | None:
-        """The version whose pods the Service selects."""
-        revision = self.client.get(SERVICES, NAMESPACE, NAME)["spec"]["selector"]["modelyard.dev/revision"]
-        for body in self.client.list_all(DEPLOYMENTS, NAMESPACE):
-            if body["metadata"]["labels"]["modelyard.dev/revision"] == revision:
-                return int(body["metadata"]["labels"]["modelyard.dev/model-version"])
-        return None
-
-    @property
-    def status(self) -> Json:
-        status: Json = self.client.get(of_kind(ModelDeployment), NAMESPACE, NAME).get("status", {})
-        return status
-
-    def reason(self, kind: str = "Ready") -> str:
-        return next(str(each["reason"]) for each in self.status["conditions"] if each["type"] == kind)
+AUTOSCALING = {"minReplicas": 2, "maxReplicas": 6, "targetCPU": 70}
+SCALED = {"autoscaling": AUTOSCALING, "resources": {"requests": {"cpu": "1"}}}
 
 
 @pytest.fixture
@@ -152,123 +44,151 @@ def world() -> World:
 
 
 @pytest.fixture
-def serving(world: World) -> World:
+def serving() -> World:
     """Version 1 is served."""
-    world.promote(1)
+    return serving_with({"replicas": 2, "ingress": INGRESS})
+
+
+def settles(world: World) -> None:
+    """Whatever was to do is done soon, and then nothing is written."""
+    world.turn()
+    world.turn()
+    world.writes.clear()
     world.reconcile()
-    world.make_ready(1)
-    world.reconcile()
-    assert (world.selected, world.reason()) == (1, "Serving")
-    return world
+    assert world.writes == []
+
+
+def deployment_of(world: World, version: int = 1) -> Json:
+    return next(body for found, body in world.deployments() if found == version)
 
 
 def test_before_anything_is_promoted_the_names_exist_and_nothing_is_served(world: World) -> None:
     world.reconcile()
-    assert (world.deployed, world.selected, world.reason()) == ([], None, "NoVersionInStage")
-    assert world.client.find(INGRESSES, NAMESPACE, NAME)
+    assert (world.deployed, world.selected, world.reason()) == ([], [], "NoVersionInStage")
+    assert world.find(INGRESSES)
+
+
+def test_the_first_version_is_served_as_soon_as_a_pod_is_ready(world: World) -> None:
+    world.promote(1)
+    world.reconcile()
+    assert (world.selected, world.reason(), world.status.get("served")) == ([1], "RollingOut", None)
+    world.make_ready(1, 1)
+    world.reconcile()
+    assert (world.reason(), world.reason("Serving")) == ("TooFewReadyPods", "Serving")
+    assert world.status["served"]["version"] == 1
 
 
 def test_a_promotion_from_beginning_to_end(serving: World) -> None:
+    """Pod by pod: one of the new version beside two, then it takes the place of one, and so on."""
     serving.promote(2)
-    serving.reconcile()
-    assert (serving.deployed, serving.selected, serving.reason()) == ([1, 2], 1, "RollingOut")
-    serving.make_ready(2)
-    again = serving.reconcile()
-    assert (serving.deployed, serving.selected, serving.reason()) == ([1, 2], 2, "Serving")
-    assert again == 10.0
-    serving.now += timedelta(seconds=10)
-    serving.reconcile()
-    assert (serving.deployed, serving.selected) == ([2], 2)
+    seen = []
+    for _ in range(8):
+        serving.turn()
+        seen.append((serving.counts, serving.selected, serving.reason()))
+    assert [each for number, each in enumerate(seen) if each not in seen[:number]] == [
+        ({1: 2, 2: 1}, [1], "RollingOut"),
+        ({1: 1, 2: 1}, [1, 2], "RollingOut"),
+        ({1: 1, 2: 2}, [1, 2], "RollingOut"),
+        ({1: 1, 2: 2}, [2], "Serving"),
+        ({2: 2}, [2], "Serving"),
+    ]
     assert not serving.status.get("draining")
 
 
 def test_a_converged_deployment_costs_no_write(serving: World) -> None:
-    serving.reconcile()
-    serving.client.requests.clear()
     serving.now += timedelta(hours=1)
     serving.reconcile()
-    assert serving.client.writes == []
-
-
-def test_a_promotion_costs_few_writes(serving: World) -> None:
-    """A Deployment made, a Service switched, a Deployment removed, and the status at each of the three turns."""
-    serving.client.requests.clear()
-    serving.promote(2)
-    serving.reconcile()
-    serving.make_ready(2)
-    serving.reconcile()
-    serving.now += timedelta(seconds=11)
-    serving.reconcile()
-    # The operator applies and deletes; the PUTs are those of the test's own registry and kubelet.
-    operators = [path for method, path in serving.client.writes if method in ("PATCH", "DELETE")]
-    assert len(operators) == 6
-
-
-@pytest.mark.parametrize("number", range(7))
-def test_a_kill_at_any_write_of_a_promotion_changes_nothing_in_its_outcome(serving: World, number: int) -> None:
-    left = [number]
-
-    def kill(method: str, path: str) -> None:
-        if "registeredmodels" in path or (path.endswith("/status") and "/apps/" in path):
-            return
-        left[0] -= 1
-        if left[0] == -1:
-            raise Killed
-
-    def until_alive() -> None:
-        try:
-            serving.reconcile()
-        except Killed:
-            assert serving.selected in (1, 2)
-            serving.reconcile()
-
-    serving.promote(2)
-    serving.before_write = kill
-    until_alive()
-    assert serving.selected == 1, "a version that is not ready is never selected"
-    serving.make_ready(2)
-    until_alive()
-    assert serving.selected == 2
-    serving.now += timedelta(seconds=11)
-    until_alive()
-    serving.now += timedelta(seconds=11)
-    until_alive()
-    assert (serving.deployed, serving.selected, serving.reason()) == ([2], 2, "Serving")
-    assert serving.status["served"]["version"] == 2
-    assert not serving.status.get("draining")
+    assert serving.writes == []
 
 
 def test_what_somebody_else_changes_is_mended(serving: World) -> None:
     serving.client.merge_patch(SERVICES, NAMESPACE, NAME, {"spec": {"selector": {"x": "y"}}}, "somebody")
-    body = serving.client.list_all(DEPLOYMENTS, NAMESPACE)[0]
-    name = body["metadata"]["name"]
+    name = deployment_of(serving)["metadata"]["name"]
     serving.client.merge_patch(DEPLOYMENTS, NAMESPACE, name, {"spec": {"replicas": 7}}, "somebody")
     serving.reconcile()
-    assert serving.client.get(SERVICES, NAMESPACE, NAME)["spec"]["selector"]["modelyard.dev/deployment"] == NAME
-    assert serving.client.get(DEPLOYMENTS, NAMESPACE, name)["spec"]["replicas"] == 2
+    assert (serving.selected, serving.counts) == ([1], {1: 2})
+
+
+def test_what_others_add_is_left_to_them(serving: World) -> None:
+    added = {"metadata": {"annotations": {"theirs": "yes"}}, "spec": {"sessionAffinity": "ClientIP"}}
+    serving.client.merge_patch(SERVICES, NAMESPACE, NAME, added, "somebody")
+    serving.reconcile()
+    assert serving.writes == []
+    serving.promote(2)
+    for _ in range(8):
+        serving.turn()
+    found = serving.find(SERVICES)
+    assert found
+    assert serving.selected == [2]
+    assert (found["metadata"]["annotations"]["theirs"], found["spec"]["sessionAffinity"]) == ("yes", "ClientIP")
 
 
 def test_an_edit_of_replicas_reaches_the_served_deployment(serving: World) -> None:
-    resource = of_kind(ModelDeployment)
-    serving.client.merge_patch(resource, NAMESPACE, NAME, {"spec": {"rest": {"replicas": 3}}}, "kubectl-scale")
+    serving.edit({"replicas": 3})
     serving.reconcile()
-    (body,) = serving.client.list_all(DEPLOYMENTS, NAMESPACE)
-    assert (body["spec"]["replicas"], serving.reason()) == (3, "TooFewReadyPods")
+    assert (serving.counts, serving.reason()) == ({1: 3}, "TooFewReadyPods")
+
+
+@pytest.mark.parametrize("number", [0, 1, 3, 10])
+def test_a_promotion_at_so_many_replicas(number: int) -> None:
+    world = World({"replicas": number})
+    world.promote(1)
+    for _ in range(2):
+        world.turn()
+    world.promote(2)
+    for _ in range(40):
+        world.turn()
+    assert (world.counts, world.selected) == ({2: number}, [2])
+    assert world.reason() == ("Serving" if number else "ScaledToZero")
 
 
 def test_what_is_served_survives_the_loss_of_its_model(serving: World) -> None:
-    serving.client.delete(of_kind(RegisteredModel), NAMESPACE, "churn")
+    serving.client.delete(MODELS, NAMESPACE, "churn")
     serving.reconcile()
-    assert (serving.deployed, serving.selected, serving.reason()) == ([1], 1, "ModelNotFound")
+    assert (serving.deployed, serving.selected, serving.reason()) == ([1], [1], "ModelNotFound")
     assert serving.reason("Serving") == "Serving"
-
-
-def test_an_ingress_that_is_taken_out_of_the_spec_goes(serving: World) -> None:
-    resource = of_kind(ModelDeployment)
-    serving.client.merge_patch(resource, NAMESPACE, NAME, {"spec": {"rest": {"ingress": None}}}, "kubectl")
+    serving.edit({"replicas": 3})
     serving.reconcile()
-    assert serving.client.find(INGRESSES, NAMESPACE, NAME) is None
-    assert serving.status["url"] == "http://web.ml.svc/invocations"
+    assert serving.counts == {1: 3}, "it is kept up, too"
+
+
+EVERYTHING: Json = {
+    "replicas": 2,
+    "ingress": INGRESS,
+    "networkPolicy": {"from": [{"namespaceLabels": {"team": "web"}}]},
+    "disruptionBudget": {"minAvailable": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("rest", "without", "resource"),
+    [
+        pytest.param(EVERYTHING, {"ingress": None}, INGRESSES, id="ingress"),
+        pytest.param({"replicas": 2, "gateway": GATEWAY}, {"gateway": None}, HTTP_ROUTES, id="gateway"),
+        pytest.param(EVERYTHING, {"networkPolicy": None}, NETWORK_POLICIES, id="network policy"),
+        pytest.param(
+            EVERYTHING, {"disruptionBudget": None, "replicas": 1}, POD_DISRUPTION_BUDGETS, id="disruption budget"
+        ),
+        pytest.param(SCALED, {"autoscaling": None, "replicas": 2}, HORIZONTAL_POD_AUTOSCALERS, id="autoscaler"),
+    ],
+)
+def test_what_is_taken_out_of_the_spec_goes(rest: Json, without: Json, resource: ResourceType) -> None:
+    world = serving_with(rest)
+    assert world.find(resource)
+    world.edit(without)
+    world.reconcile()
+    assert world.find(resource) is None
+    assert world.status["url"] == "http://web.ml.svc/invocations" or resource not in (INGRESSES, HTTP_ROUTES)
+    settles(world)
+
+
+def test_a_budget_of_somebody_else_that_has_the_name_is_not_removed() -> None:
+    world = serving_with({"replicas": 1})
+    theirs = {"kind": "PodDisruptionBudget", "metadata": {"name": NAME}, "spec": {"maxUnavailable": 0}}
+    world.client.create(POD_DISRUPTION_BUDGETS, NAMESPACE, theirs, "somebody")
+    world.reconcile()
+    assert world.find(POD_DISRUPTION_BUDGETS)
+    assert world.writes == []
 
 
 def test_a_service_that_belongs_to_somebody_else_is_left_alone(world: World) -> None:
@@ -277,7 +197,7 @@ def test_a_service_that_belongs_to_somebody_else_is_left_alone(world: World) -> 
     world.promote(1)
     world.reconcile()
     assert world.client.get(SERVICES, NAMESPACE, NAME)["spec"] == {"selector": {"a": "b"}}
-    assert world.reason() == "ObjectRefused"
+    assert world.reason() == "NameTaken"
 
 
 def test_a_refused_object_is_told_and_the_others_are_made(world: World) -> None:
@@ -289,8 +209,17 @@ def test_a_refused_object_is_told_and_the_others_are_made(world: World) -> None:
     world.promote(1)
     world.reconcile()
     assert (world.deployed, world.reason()) == ([1], "ObjectRefused")
-    message = next(each["message"] for each in world.status["conditions"] if each["type"] == "Ready")
-    assert "Ingress web: spec.rules[0].host: Invalid value" in message
+    assert "Ingress web: spec.rules[0].host: Invalid value" in world.condition()["message"]
+
+
+def test_a_fault_of_the_api_server_is_raised_so_that_it_is_tried_again(world: World) -> None:
+    def fail(method: str, path: str) -> None:
+        raise ApiError(500, "InternalError", "etcdserver: request timed out")
+
+    world.before_write = fail
+    world.promote(1)
+    with pytest.raises(ApiError, match="timed out"):
+        world.reconcile()
 
 
 @pytest.mark.parametrize(
@@ -319,10 +248,9 @@ def test_the_readers_secret(world: World, labels: dict[str, str], kept: bool) ->
 
 
 def test_an_object_that_is_gone_is_no_error(world: World) -> None:
-    world.client.delete(of_kind(ModelDeployment), NAMESPACE, NAME)
-    world.client.requests.clear()
+    world.client.delete(OWNERS, NAMESPACE, NAME)
     assert world.reconcile() is None
-    assert world.client.writes == []
+    assert world.writes == []
 
 
 def test_a_version_that_the_status_does_not_show_is_served_by_its_number(world: World) -> None:
@@ -330,9 +258,98 @@ def test_a_version_that_the_status_does_not_show_is_served_by_its_number(world: 
     world.state = ModelState(versions={1: old}, latest_version=60)
     world.set_model({"latestVersion": 60, "versions": [world.version(60)]})
     patch = {"spec": {"model": {"name": "churn", "version": 1, "stage": None}}}
-    world.client.merge_patch(of_kind(ModelDeployment), NAMESPACE, NAME, patch, "kubectl")
+    world.client.merge_patch(OWNERS, NAMESPACE, NAME, patch, "kubectl")
+    world.turn()
     world.reconcile()
-    assert world.deployed == [1]
-    world.make_ready(1)
+    assert (world.deployed, world.selected, world.reason()) == ([1], [1], "Serving")
+
+
+# Across upgrades
+
+
+def image_of(world: World) -> str:
+    return str(deployment_of(world)["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def test_another_serving_image_restarts_no_pod_and_writes_nothing(serving: World) -> None:
+    serving.settings = replace(serving.settings, serving_image="serving:2", image_pull_policy="Always")
+    serving.reconcile()
+    assert serving.writes == []
+
+
+@pytest.mark.parametrize("how", ["the refresh annotation", "an edit of the pods"])
+def test_the_template_is_made_anew_by(serving: World, how: str) -> None:
+    serving.settings = replace(serving.settings, serving_image="serving:2")
+    if how == "the refresh annotation":
+        serving.annotate(refresh="2026-01-15")
+    else:
+        serving.edit({"resources": {"requests": {"cpu": "1"}}})
+    serving.reconcile()
+    assert image_of(serving) == "serving:2"
+    settles(serving)
+
+
+def test_a_new_version_has_the_new_image(serving: World) -> None:
+    serving.settings = replace(serving.settings, serving_image="serving:2")
+    serving.promote(2)
+    serving.reconcile()
+    images = {version: image_of_body(body) for version, body in serving.deployments()}
+    assert images == {1: "serving:1", 2: "serving:2"}
+
+
+def image_of_body(body: Json) -> str:
+    return str(body["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+# Autoscaling
+
+
+def scale(world: World, replicas: int) -> None:
+    """Do what the HorizontalPodAutoscaler does, if its target is there."""
+    assert world.scaled
+    world.client.merge_patch(DEPLOYMENTS, NAMESPACE, world.scaled, {"spec": {"replicas": replicas}}, "hpa")
+
+
+def test_the_number_of_pods_is_the_autoscalers() -> None:
+    world = serving_with(SCALED)
+    assert world.counts == {1: 2}
+    scale(world, 5)
+    settles(world)
+    assert (world.counts, world.status["replicas"]) == ({1: 5}, 5)
+
+
+def test_a_number_out_of_the_autoscalers_bounds_is_brought_into_them() -> None:
+    world = serving_with(SCALED)
+    scale(world, 9)
     world.reconcile()
-    assert world.selected == 1
+    assert world.counts == {1: 6}
+
+
+def test_a_number_that_the_autoscaler_has_just_changed_is_not_written_over() -> None:
+    world = serving_with(SCALED)
+    world.edit({"recentRequests": 8})
+
+    def meanwhile(method: str, path: str) -> None:
+        if "/deployments/" in path:
+            world.before_write = lambda _method, _path: None
+            scale(world, 4)
+
+    world.before_write = meanwhile
+    with pytest.raises(Conflict):
+        world.reconcile()
+    assert world.counts == {1: 4}
+    world.reconcile()
+    assert world.counts == {1: 4}
+
+
+def test_the_candidate_gets_as_many_pods_as_the_autoscaler_gave_the_served_version() -> None:
+    world = serving_with(SCALED)
+    scale(world, 4)
+    world.promote(2)
+    for _ in range(2):
+        world.turn()
+        assert world.counts[1] == 4, "the served version's are the autoscaler's"
+    for _ in range(6):
+        world.turn()
+    assert (world.counts, world.selected, world.reason()) == ({2: 4}, [2], "Serving")
+    assert world.scaled == deployment_of(world, 2)["metadata"]["name"]
