@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,7 @@ from modelyard.cluster.feed import Feed, kinds
 from modelyard.handlers.records_api import RecordsApi
 from modelyard.handlers.wiring import SENDERS, WORKERS, Wiring
 from modelyard.metrics.scrape import Scraper
+from modelyard.notify.hosts import check_url
 from modelyard.notify.sender import Sender
 from modelyard.reconcile.base import Reconciler
 from modelyard.reconcile.declared import DeclaredVersions
@@ -86,9 +88,20 @@ def reconcilers(settings: Settings, connections: Connections) -> dict[str, Recon
             ),
         ),
         "ModelDeployment": ModelDeploymentReconciler(
-            connections.cached, settings, now, registry.state_of, DeploymentAnalysis(connections.cached, Scraper())
+            connections.cached,
+            settings,
+            now,
+            registry.state_of,
+            DeploymentAnalysis(connections.cached, Scraper(check_url=_prometheus(settings))),
         ),
     }
+
+
+def _prometheus(settings: Settings) -> Callable[[str], object]:
+    """Return what lets an analysis ask only the Prometheus servers that the installation allows."""
+    return lambda url: check_url(
+        url, settings.prometheus_hosts, of="Prometheus check", variable="MODELYARD_PROMETHEUS_HOSTS"
+    )
 
 
 class NothingHandled(kopf.DiffBaseStorage):

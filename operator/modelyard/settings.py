@@ -103,6 +103,9 @@ class Settings(StoreSettings):
     webhook_hosts: tuple[str, ...] = ("*",)
     """MODELYARD_WEBHOOK_HOSTS: patterns of hosts that webhooks may be sent to, comma-separated; empty for none."""
 
+    prometheus_hosts: tuple[str, ...] = ("*",)
+    """MODELYARD_PROMETHEUS_HOSTS: patterns of hosts that an analysis may ask, comma-separated; empty for none."""
+
     records_token: str | None = None
     """MODELYARD_RECORDS_TOKEN: who shows it may read records; None where nobody may, and nothing is served."""
 
@@ -132,6 +135,7 @@ class Settings(StoreSettings):
             image_pull_policy=environment.get("MODELYARD_IMAGE_PULL_POLICY") or "IfNotPresent",
             watch_namespaces=_split(environment.get("MODELYARD_WATCH_NAMESPACES", "")),
             webhook_hosts=_split(environment.get("MODELYARD_WEBHOOK_HOSTS", "*")),
+            prometheus_hosts=_split(environment.get("MODELYARD_PROMETHEUS_HOSTS", "*")),
             records_token=environment.get("MODELYARD_RECORDS_TOKEN") or None,
             approval_policy=environment.get("MODELYARD_APPROVAL_POLICY") or None,
             editor_policy=environment.get("MODELYARD_EDITOR_POLICY") or None,

@@ -1,4 +1,4 @@
-"""Where webhooks may point: whoever may write a model must not thereby reach everything that the operator can. Pure."""
+"""Where the URLs of a spec may point: who may write one must not thereby reach all that the operator can. Pure."""
 
 from __future__ import annotations
 
@@ -8,26 +8,29 @@ from urllib.parse import urlsplit
 
 
 class UrlRefused(Exception):
-    """The installation does not send webhooks to this URL; the message is fit for a status."""
+    """The installation asks nothing of this URL; the message is fit for a status."""
 
 
-def check_url(url: str, allowed: Sequence[str]) -> str:
+def check_url(
+    url: str, allowed: Sequence[str], *, of: str = "webhook", variable: str = "MODELYARD_WEBHOOK_HOSTS"
+) -> str:
     """Return the URL's host, where it matches one of the patterns (`ci.example.com`, `*.example.com`, `*`).
 
-    Patterns are of host names, in shell style, without ports. Raises `UrlRefused`.
+    Patterns are of host names, in shell style, without ports. `of` names what has the URL, `variable` what holds the
+    patterns. Raises `UrlRefused`.
     """
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise UrlRefused(f"the webhook's url is none: {error}") from error
+        raise UrlRefused(f"the {of}'s url is none: {error}") from error
     if parts.scheme not in ("http", "https") or not host:
-        raise UrlRefused("the webhook's url must be http://<host>… or https://<host>…")
+        raise UrlRefused(f"the {of}'s url must be http://<host>… or https://<host>…")
     if parts.username or parts.password:
-        raise UrlRefused("the webhook's url must not hold a user or password: requests are signed instead")
+        raise UrlRefused(f"the {of}'s url must not hold a user or password")
     # hostname is in lower case already; a trailing dot names the same host.
     name = host.rstrip(".")
     if not any(fnmatch.fnmatchcase(name, pattern.lower()) for pattern in allowed):
         listed = ", ".join(allowed) or "nothing"
-        raise UrlRefused(f"this installation sends no webhooks to {name}: it allows {listed} (MODELYARD_WEBHOOK_HOSTS)")
+        raise UrlRefused(f"this installation lets no {of} be at {name}: it allows {listed} ({variable})")
     return name

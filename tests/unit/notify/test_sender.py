@@ -124,6 +124,6 @@ def test_a_connection_that_is_refused_says_so_without_the_path() -> None:
 
 
 def test_a_host_that_is_not_allowed_gets_no_request(there: Receiver) -> None:
-    with pytest.raises(UrlRefused, match="sends no webhooks"):
+    with pytest.raises(UrlRefused, match="lets no webhook"):
         Sender(["*.example.com"]).send(there.url, b"k" * 24, EVENT)
     assert there.requests == []

@@ -261,7 +261,7 @@ def test_a_host_that_the_installation_does_not_allow_is_said(followed: Site) -> 
     followed.deliver()
     status = followed.status()
     assert status is not None
-    assert "this installation sends no webhooks to 127.0.0.1: it allows *.example.com" in (status.last_error or "")
+    assert "this installation lets no webhook be at 127.0.0.1: it allows *.example.com" in (status.last_error or "")
     assert followed.receiver.requests == []
 
 
