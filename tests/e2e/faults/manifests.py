@@ -117,7 +117,9 @@ def sidecar(script: str, security: str = "") -> str:
         'Object.spec.initContainers{name: "sidecar", restartPolicy: "Always", imagePullPolicy: "IfNotPresent", '
         f"image: object.spec.containers[0].image, command: {command}{context}}}"
     )
-    return f'[JSONPatch{{op: "add", path: "/spec/initContainers", value: [{container}]}}]'
+    # A list of objects in a patch makes this API server's handler panic: the list comes first, empty, then its element.
+    empty = 'JSONPatch{op: "add", path: "/spec/initContainers", value: []}'
+    return f'[{empty}, JSONPatch{{op: "add", path: "/spec/initContainers/-", value: {container}}}]'
 
 
 SECURE = (
