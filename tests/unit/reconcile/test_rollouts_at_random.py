@@ -128,6 +128,12 @@ class Rollouts(RuleBasedStateMachine):
             self.start_pods(version, 2)
             self.world.now += timedelta(seconds=4)
 
+    @precondition(lambda self: (self.world.status.get("rollout") or {}).get("weight"))
+    @rule(version=VERSIONS)
+    def supersede(self, version: int) -> None:
+        self.promote(version)
+        self.reconcile()
+
     @rule(writes=st.integers(0, 4))
     def operator_is_killed(self, writes: int) -> None:
         left = [writes]
@@ -219,6 +225,6 @@ class Rollouts(RuleBasedStateMachine):
 
 
 Rollouts.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestWhateverHappens = Rollouts.TestCase
