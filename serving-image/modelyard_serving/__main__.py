@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
-from modelyard_serving.server import main
+# As the first process of a container, one without a handler is deaf to SIGTERM: a pod that is deleted while the modules
+# below are imported would live for all of its grace period. There is nothing to drain yet.
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+from modelyard_serving.server import main  # noqa: E402
 
 code = main(os.environ)
 sys.stdout.flush()

@@ -159,4 +159,7 @@ def _store_errors(source: Source) -> Iterator[None]:
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise StartupError(Reason.ARTIFACT_ACCESS_DENIED, f"{source}: {error}") from error
     except (BotoCoreError, HTTPError) as error:
-        raise StartupError(Reason.ARTIFACT_STORE_UNREACHABLE, f"{source}: {error}") from error
+        # botocore's own words leave out what the connection failed of: a name, a refusal, a timeout.
+        cause = getattr(error, "kwargs", {}).get("error")
+        why = f"{error} ({cause})" if cause else f"{error}"
+        raise StartupError(Reason.ARTIFACT_STORE_UNREACHABLE, f"{source}: {why}") from error

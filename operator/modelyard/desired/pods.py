@@ -28,7 +28,7 @@ COMPONENT = "model"
 SHUTDOWN_SECONDS = 12
 """How long requests in flight may take after a pod has drained; together they stay below the pod's grace period."""
 
-GRACE_SECONDS = 30
+GRACE_SECONDS = 25
 START_SECONDS = 600
 """How long a model may take to load at least, before its container is started again."""
 

@@ -100,7 +100,7 @@ class TestContainer:
     def test_has_time_to_drain_and_to_answer_what_has_begun_before_it_is_killed(self) -> None:
         told = environment()
         needed = int(told["MODELYARD_DRAIN_SECONDS"]) + int(told["MODELYARD_SHUTDOWN_SECONDS"])
-        assert needed < spec()["terminationGracePeriodSeconds"] == 30
+        assert needed < spec()["terminationGracePeriodSeconds"] == 25
 
     @pytest.mark.parametrize(("deadline", "allowed"), [(10, 600), (300, 600), (3600, 3600)])
     def test_may_load_as_long_as_the_rollout_waits_and_never_less_than_usual(self, deadline: int, allowed: int) -> None:

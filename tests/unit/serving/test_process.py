@@ -64,6 +64,25 @@ def test_starts_serves_drains_and_stops(start: Callable[..., Server], churn: dic
     assert not server.termination_log.exists()
 
 
+def test_ends_at_once_where_it_is_told_to_before_it_has_begun(
+    start: Callable[..., Server], churn: dict[str, str]
+) -> None:
+    """The first process of a container gets no signal that it has no handler for."""
+    server = start(**churn)
+    status = Path(f"/proc/{server.process.pid}/status")
+    term = 1 << (signal.SIGTERM - 1)
+
+    def has_handler() -> bool:
+        caught = next(line for line in status.read_text().splitlines() if line.startswith("SigCgt"))
+        return bool(int(caught.split()[1], 16) & term)
+
+    eventually(has_handler, "a handler of SIGTERM")
+    server.process.send_signal(signal.SIGTERM)
+    code, log, err = server.end()
+    assert (code, err) == (0, "")
+    assert "ready" not in [line["event"] for line in log]
+
+
 def test_a_connection_kept_alive_is_closed_by_the_answer_while_draining(
     start: Callable[..., Server], churn: dict[str, str]
 ) -> None:
