@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 60.0
 
+SPACING_A_KEY_SECONDS = 0.01
+"""By how much each key that waits for a worker lengthens the spacing of others: about what a worker needs for it."""
+
 
 @dataclass(frozen=True, order=True)
 class Key:
@@ -78,7 +81,11 @@ class WorkQueue:
         self._timers[key] = loop.call_later(seconds, self.add, key)
 
     def add_spaced(self, key: Key, seconds: float) -> None:
-        """Have `key` processed as soon as it has been left alone for so long: many changes come at once."""
+        """Have `key` processed as soon as it has been left alone for so long: many changes come at once.
+
+        While many keys wait, for longer: those that have not had their turn go first, and by then there is more to see.
+        """
+        seconds = max(seconds, SPACING_A_KEY_SECONDS * len(self._queued))
         if key in self._active:
             self.add_after(key, seconds)
             return

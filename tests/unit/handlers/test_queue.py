@@ -138,3 +138,39 @@ async def test_a_key_that_is_gone_is_not_processed_when_its_time_comes() -> None
         queue.add_after(B, 0.02)
         await recorder.until(1)
     assert recorder.seen == [B]
+
+
+async def test_changes_that_come_in_numbers_are_looked_at_together() -> None:
+    recorder = Recorder()
+    async with running(recorder) as queue:
+        queue.add_spaced(A, 0.05)
+        await recorder.until(1)
+        for _ in range(5):
+            queue.add_spaced(A, 0.05)
+        await recorder.until(2)
+        async with asyncio.timeout(10):
+            while not queue.idle:
+                await asyncio.sleep(0.005)
+    assert recorder.seen == [A, A]
+
+
+async def test_what_a_user_changes_is_not_spaced() -> None:
+    recorder = Recorder()
+    async with running(recorder) as queue:
+        queue.add(A)
+        await recorder.until(1)
+        queue.add_spaced(A, 3600)
+        queue.add(A)
+        await recorder.until(2)
+        assert queue.idle or not queue._timers
+
+
+async def test_while_many_wait_the_spacing_is_longer() -> None:
+    queue = WorkQueue(Recorder())
+    for number in range(100):
+        queue.add(Key("Experiment", "ns", f"{number}"))
+    queue._processed[A] = asyncio.get_running_loop().time()
+    queue.add_spaced(A, 0.01)
+    left = queue._timers[A].when() - asyncio.get_running_loop().time()
+    assert left == pytest.approx(100 * queue_module.SPACING_A_KEY_SECONDS, abs=0.1)
+    await queue.stop()

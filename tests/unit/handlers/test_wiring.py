@@ -10,9 +10,14 @@ import kopf
 import pytest
 
 from modelyard.api.names import object_name
+from modelyard.cluster.cache import ObjectCache
 from modelyard.cluster.client import Conflict
+from modelyard.cluster.feed import Changed, Feed, kinds
+from modelyard.cluster.resources import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS
+from modelyard.handlers import wiring as wiring_module
 from modelyard.handlers.wiring import Wiring
 from modelyard.reconcile.base import Outcome
+from tests.fakes.cluster import FakeClient
 
 KINDS = ("Experiment", "RegisteredModel", "ModelDeployment")
 
@@ -187,3 +192,93 @@ async def test_receivers_that_do_not_answer_hold_up_no_model() -> None:
     finally:
         ended.set()
         await wiring._stop()
+
+
+CHILD = {
+    "namespace": "ml",
+    "name": "web-v1",
+    "uid": "u1",
+    "resourceVersion": "7",
+    "labels": {"modelyard.dev/deployment": "web", "app.kubernetes.io/managed-by": "modelyard"},
+}
+
+
+class Watched:
+    """A wiring with a cache, and what its events come to."""
+
+    def __init__(self, live: FakeClient | None = None) -> None:
+        self.woken = Woken()
+        self.cache = ObjectCache(kinds())
+        feed = Feed(live or FakeClient(), self.cache)
+        self.wiring = Wiring({kind: self.woken.of(kind) for kind in KINDS}, None, self.cache, feed)
+        registry = kopf.OperatorRegistry()
+        self.wiring.register(registry, kopf.OperatorSettings())
+        self.handlers: dict[str, Any] = {each.id: each.fn for each in registry._watching.get_all_handlers()}
+
+    async def __aenter__(self) -> Watched:
+        await self.wiring._start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.wiring._stop()
+
+    async def send(self, plural: str, metadata: dict[str, Any], type_: str | None = "MODIFIED") -> list[str]:
+        """Send an event; return what it had reconciled once nothing is left to do."""
+        self.woken.calls.clear()
+        sent = {"type": type_, "object": {"metadata": metadata}}
+        labels, namespace, name = metadata.get("labels", {}), metadata["namespace"], metadata["name"]
+        await self.handlers[plural](event=sent, namespace=namespace, name=name, labels=labels)
+        await self.rest()
+        return self.woken.calls
+
+    async def rest(self) -> None:
+        async with asyncio.timeout(10):
+            while not self.wiring._queue.idle:
+                await asyncio.sleep(0.005)
+
+
+async def test_an_event_that_tells_nothing_new_wakes_nobody() -> None:
+    async with Watched() as watched:
+        watched.cache.put(DEPLOYMENTS, {"metadata": CHILD})
+        assert await watched.send("deployments", CHILD) == []
+        assert await watched.send("deployments", CHILD | {"resourceVersion": "6"}) == []
+        assert await watched.send("deployments", CHILD | {"resourceVersion": "8"}) == ["ModelDeployment ml/web"]
+        assert watched.cache.versions(DEPLOYMENTS) == {("ml", "web-v1"): 8}
+
+
+async def test_an_object_that_goes_wakes_its_owner_once() -> None:
+    async with Watched() as watched:
+        await watched.send("deployments", CHILD, "ADDED")
+        gone = CHILD | {"resourceVersion": "9"}
+        assert await watched.send("deployments", gone, "DELETED") == ["ModelDeployment ml/web"]
+        assert watched.cache.versions(DEPLOYMENTS) == {}
+        assert await watched.send("deployments", gone, "DELETED") == []
+
+
+async def test_at_the_start_every_object_of_ours_is_looked_at_and_its_children_are_not() -> None:
+    live = FakeClient()
+    labels = CHILD["labels"]
+    live.apply(DEPLOYMENTS, {"metadata": {"namespace": "ml", "name": "web-v1", "labels": labels}}, "us")
+    async with Watched(live) as watched:
+        known = watched.cache.get(DEPLOYMENTS, ("ml", "web-v1"))
+        assert known is not None, "the cache is filled before anything is reconciled"
+        assert await watched.send("deployments", known["metadata"], None) == []
+        own = {"namespace": "ml", "name": "web", "uid": "u", "resourceVersion": "9"}
+        assert await watched.send("modeldeployments", own, None) == ["ModelDeployment ml/web"]
+        assert await watched.send("modeldeployments", own, None) == ["ModelDeployment ml/web"], "and at a new listing"
+
+
+async def test_ones_own_write_is_looked_at_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wiring_module, "ECHO_SECONDS", 0.05)
+    own = {"namespace": "ml", "name": "web", "uid": "u", "resourceVersion": "9"}
+    async with Watched() as watched:
+        await watched.send("modeldeployments", own, "ADDED")
+        assert await watched.send("modeldeployments", own) == ["ModelDeployment ml/web"]
+
+
+async def test_what_lists_find_wakes_the_owners() -> None:
+    async with Watched() as watched:
+        changes = [Changed("modelyard.dev/deployment", "ml", "web"), Changed("", "ml", "other")]
+        await watched.wiring._take_in(lambda _: changes, (HORIZONTAL_POD_AUTOSCALERS,))
+        await watched.rest()
+        assert watched.woken.calls == ["ModelDeployment ml/web"]
