@@ -12,7 +12,7 @@ UV = $(eval UV := $$(or $$(shell PYTHON='$(PYTHON)' tests/cluster/bootstrap.sh),
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: bootstrap
 bootstrap: ## Get uv and the project's Python environment
@@ -87,6 +87,10 @@ demo: bootstrap cluster-up images ## Show the main job, from nothing to a versio
 .PHONY: bench
 bench: bootstrap cluster-up images ## Measure a promotion beside a bare kubectl set image
 	$(USE_CLUSTER) $(UV) run python -m tests.bench.promotion
+
+.PHONY: bench-deployments
+bench-deployments: bootstrap cluster-build ## Measure what a thousand ModelDeployments cost the API server
+	$(UV) run python -m tests.bench.deployments
 
 .PHONY: bench-registry
 bench-registry: bootstrap cluster-build ## Measure a registry of thousands of versions beside MLflow's own

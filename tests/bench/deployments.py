@@ -27,7 +27,7 @@ from modelyard.api import ModelDeployment
 from modelyard.api.names import API_VERSION, DEPLOYMENT_LABEL
 from modelyard.cluster.client import Client
 from modelyard.cluster.resources import DEPLOYMENTS, ResourceType, of_kind
-from tests.bench.kwok import NAMESPACE, ControlPlane, cpu_seconds, memory_mib, run_control_plane
+from tests.bench.kwok import NAMESPACE, ControlPlane, busy, cpu_seconds, memory_mib, run_control_plane
 from tests.e2e.api_server import ApiServer
 from tests.e2e.operator_process import MAIN
 from tests.e2e.processes import Process, free_port, running, wait_until
@@ -226,7 +226,7 @@ class Bench:
     def ready(self, pid: int) -> None:
         """All at once, until all are ready."""
         watch = Watch(self.client, MODEL_DEPLOYMENTS, ready)
-        before, used = self.plane.requests(), cpu_seconds(pid)
+        before, used, all_used = self.plane.requests(), cpu_seconds(pid), busy()
         begin = time.monotonic()
         bodies = [deployment(number) for number in range(self.count)]
         in_threads(lambda body: self.client.apply(MODEL_DEPLOYMENTS, body, "bench"), bodies)
@@ -241,6 +241,8 @@ class Bench:
         self.note(
             "its memory", f"{memory_mib(pid):.0f} MiB (most {memory_mib(pid, 'VmHWM'):.0f})", "175 MiB", "175 MiB"
         )
+        for name, seconds in busy().items():
+            say(f"  {seconds - all_used.get(name, 0.0):6.1f} s of a processor: {name}")
         for request, number in counted.most_common(20):
             say(f"  {number:6d} {request}")
 

@@ -194,3 +194,17 @@ def memory_mib(pid: int, which: str = "VmRSS") -> float:
     """Return a process's resident memory, or with `VmHWM` the most that it has been."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{which}:")) / 1024
+
+
+def busy() -> dict[str, float]:
+    """Return how much processor time each process of the measurement has used, this one's included."""
+    used = {"the measurement": cpu_seconds(os.getpid())}
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            name, fields = (place / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
+            if int(fields.split()[1]) == os.getpid():
+                used[name] = cpu_seconds(int(place.name))
+        except OSError:
+            # It has just ended.
+            continue
+    return used
