@@ -26,7 +26,6 @@ from tests.unit.chart.kstatus import kstatus
 pytestmark = pytest.mark.timeout(900)
 
 AT_ONCE = 6
-TOLD_SECONDS = 30.0
 GONE_SECONDS = 30.0
 SETTLED_SECONDS = 90.0
 WATCHED_SECONDS = 3.0
@@ -85,17 +84,18 @@ def _bring_about(fault: Fault, place: Place) -> Outcome:
             fault.prepare(place)
         before = place.objects()
         start = _start(fault, place)
-        told = place.history.wait(place.name, lambda seen: _tells(seen, fault), TOLD_SECONDS, start)
+        in_force = time.monotonic()
+        told = place.history.wait(place.name, lambda seen: _tells(seen, fault), fault.within, start)
         time.sleep(WATCHED_SECONDS)
         answered = _answer(place) if fault.served and fault.answers else None
-        deleted = time.monotonic()
         place.kubectl("delete", "modeldeployment", NAME, "--wait=false")
+        deleted = time.monotonic()
         left = _left_over(place, before)
         gone_after = time.monotonic() - deleted
         states = [seen for seen in place.history.of(place.name) if seen.at >= start]
         after = place.objects()
         lost = [name for uid, name in before.items() if uid not in after]
-        return Outcome(told, told.at - start, states, answered, gone_after, left, lost)
+        return Outcome(told, max(0.0, told.at - in_force), states, answered, gone_after, left, lost)
     finally:
         place.remove()
 
@@ -108,7 +108,7 @@ def _start(fault: Fault, place: Place) -> float:
         return start
     place.deploy({**fault.rest, "ingress": {"host": place.host}}, fault.model)
     place.history.wait(place.name, lambda seen: seen.ready.get("status") == "True", SETTLED_SECONDS)
-    place.until("the Ingress leads to the model", lambda: _answer(place) == (200, "1"), TOLD_SECONDS)
+    place.until("the Ingress leads to the model", lambda: _answer(place) == (200, "1"), SETTLED_SECONDS)
     assert fault.inject
     start = time.monotonic()
     fault.inject(place)
@@ -132,7 +132,9 @@ def _left_over(place: Place, before: dict[str, str]) -> list[str]:
     """Wait until nothing is left that came with the ModelDeployment; return what is left in the end."""
     deadline = time.monotonic() + GONE_SECONDS
     while True:
-        left = [name for uid, name in place.objects().items() if uid not in before]
+        # Pods take longest; the other kinds are looked at when they have gone.
+        pods = [name for uid, name in place.pods().items() if uid not in before]
+        left = pods or [name for uid, name in place.objects().items() if uid not in before]
         if not left or time.monotonic() >= deadline:
             return left
         time.sleep(1.0)

@@ -41,9 +41,14 @@ class Fault:
     kstatus: str = FAILED
     condition: ConditionType = ConditionType.READY
     """Which condition tells of it."""
+    within: float = 30.0
+    """Seconds in which it has to be told of."""
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
+
+
+_RUNTIME = "modelyard-faults-nowhere"
 
 
 def _objects(*bodies: Json) -> Step:
@@ -79,7 +84,7 @@ def _probe(resource: str) -> Json:
 
 
 def _runtime_class(place: Place) -> None:
-    body = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": place.name}}
+    body = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": _RUNTIME}}
     place.apply_to_cluster({**body, "handler": "no-such-handler"})
 
 
@@ -147,7 +152,7 @@ time.sleep(600)
 
 MODEL_FAULTS = [
     Fault("the model raises when loaded", Reason.LOAD_FAILED, "no number", ("raises",)),
-    Fault("the model ends the process", Reason.CANDIDATE_FAILED, "exit code 134", ("aborts",)),
+    Fault("the model ends the process", Reason.CANDIDATE_FAILED, "Error, exit code 13", ("aborts",)),
     Fault("the model needs too much memory", Reason.OUT_OF_MEMORY, "OOMKilled", ("greedy",), _memory("512Mi")),
     Fault("the server itself has too little memory", Reason.OUT_OF_MEMORY, "pod churn-v1-", rest=_memory("24Mi")),
     Fault("a missing dependency", Reason.MISSING_DEPENDENCY, "no_such_module", ("dependent",)),
@@ -263,7 +268,13 @@ POD_FAULTS = [
             )
         ),
     ),
-    Fault("a runtime that no node has", Reason.SANDBOX_FAILED, "no-such-handler", prepare=_runtime_class),
+    Fault(
+        "a runtime that no node has",
+        Reason.SANDBOX_FAILED,
+        "no-such-handler",
+        rest=_pod(runtimeClassName=_RUNTIME),
+        prepare=_runtime_class,
+    ),
 ]
 
 REFUSALS = [
@@ -353,6 +364,8 @@ WAYS_IN = [
         },
         prepare=_mutating(manifests.sidecar(_IDLE, manifests.SECURE), "sidecar"),
         condition=ConditionType.SCALABLE,
+        # Kubernetes looks at a new autoscaler after 15 s, and the operator at autoscalers every minute.
+        within=120.0,
         kstatus=CURRENT,
     ),
 ]

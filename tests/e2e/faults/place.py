@@ -28,8 +28,8 @@ ROOT = "s3://modelyard/artifacts/faults"
 SETTLED_SECONDS = 90.0
 FORCE_SECONDS = 30.0
 
+_PODS = ResourceType("", "v1", "pods", "Pod")
 _OWNED = (
-    ResourceType("", "v1", "pods", "Pod"),
     ResourceType("", "v1", "services", "Service"),
     ResourceType("apps", "v1", "deployments", "Deployment"),
     ResourceType("apps", "v1", "replicasets", "ReplicaSet"),
@@ -207,11 +207,15 @@ class Place:
 
     def objects(self) -> dict[str, str]:
         """Return what is in the namespace of the kinds that a ModelDeployment leads to: uid → kind/name."""
-        found = {}
-        for resource in _OWNED:
-            for body in self.client.list_all(resource, self.name):
-                found[body["metadata"]["uid"]] = f"{resource.kind}/{body['metadata']['name']}"
-        return found
+        return {uid: name for resource in (*_OWNED, _PODS) for uid, name in self._present(resource).items()}
+
+    def pods(self) -> dict[str, str]:
+        """Return the pods alone: uid → kind/name."""
+        return self._present(_PODS)
+
+    def _present(self, resource: ResourceType) -> dict[str, str]:
+        found = (body["metadata"] for body in self.client.list_all(resource, self.name))
+        return {metadata["uid"]: f"{resource.kind}/{metadata['name']}" for metadata in found}
 
     def in_force(self, probe: Json, says: str) -> None:
         """Wait until the API server goes by an admission rule: what it says of the probe has `says` in it."""
