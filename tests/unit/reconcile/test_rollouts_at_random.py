@@ -49,8 +49,19 @@ class Rollouts(RuleBasedStateMachine):
         analysed=st.booleans(),
         replicas=st.sampled_from([1, 2, 3, 7]),
         bad=st.sets(st.sampled_from([2, 3]), max_size=1),
+        verdicts=st.tuples(st.sampled_from(FigureVerdict), st.sampled_from(FigureVerdict)),
+        turns=st.integers(0, 6),
     )
-    def begin(self, rollout: Json, way: Json, analysed: bool, replicas: int, bad: set[int]) -> None:
+    def begin(  # noqa: PLR0917 - drawn by name
+        self,
+        rollout: Json,
+        way: Json,
+        analysed: bool,
+        replicas: int,
+        bad: set[int],
+        verdicts: tuple[FigureVerdict, FigureVerdict],
+        turns: int,
+    ) -> None:
         rollout = {**rollout, **({"analysis": {}} if analysed else {})}
         self.world = World({"replicas": replicas, "rollout": rollout, **way})
         self.analysed = analysed or rollout["strategy"] == "Shadow"
@@ -59,10 +70,12 @@ class Rollouts(RuleBasedStateMachine):
         self.bad = bad
         self.earned = {1}
         self.wanted = 1
+        self.world.measured.verdicts = dict(zip(("2", "3"), verdicts, strict=True))
         self.world.promote(1)
         for _ in range(3):
             self.world.turn()
         self.world.before_write = lambda _method, _path: self.nothing_for_the_unproven()
+        self.get_going(2, turns)
 
     # What may happen
 
