@@ -132,7 +132,7 @@ class Rollouts(RuleBasedStateMachine):
         for _ in range(times):
             self.reconcile()
 
-    @precondition(lambda self: self.world.condition()["status"] == "True")
+    @precondition(lambda self: bool(self.world.condition()["status"] == "True"))
     @rule(version=st.sampled_from([2, 3]), turns=st.integers(1, 6))
     def get_going(self, version: int, turns: int) -> None:
         self.promote(version)
@@ -141,7 +141,7 @@ class Rollouts(RuleBasedStateMachine):
             self.start_pods(version, 2)
             self.world.now += timedelta(seconds=4)
 
-    @precondition(lambda self: (self.world.status.get("rollout") or {}).get("weight"))
+    @precondition(lambda self: bool((self.world.status.get("rollout") or {}).get("weight")))
     @rule(version=VERSIONS)
     def supersede(self, version: int) -> None:
         self.promote(version)
