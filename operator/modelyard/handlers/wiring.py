@@ -44,10 +44,10 @@ a user changes is not held up."""
 ECHO_SECONDS = 1.0
 """After what time an object is looked at because of what its own reconcile wrote last."""
 
-LISTED_SECONDS = 60.0
+LISTED_SECONDS = 20.0
 """How often the kinds that are not watched are listed."""
 
-CHECKED_EVERY = 5
+CHECKED_EVERY = 15
 """At every which of these times it is found out, too, whether watched objects went unseen."""
 
 _WEBHOOK = "Webhook"
