@@ -88,10 +88,18 @@ def diagnose(deployment: Json | None, pods: Iterable[Json], events: Iterable[Jso
 
 
 def restarts(pods: Iterable[Json]) -> int:
-    """Return how often containers of these pods were started again, all together."""
-    return sum(
-        int(container.get("restartCount", 0)) for pod in pods for container in pod.get("status", {}).get(_STATUSES, [])
-    )
+    """Return how often containers of these pods were started again, all together.
+
+    One that last ended for want of something around it, as an artifact store that does not answer, does not count.
+    """
+    containers = (container for pod in pods for container in pod.get("status", {}).get(_STATUSES, []))
+    return sum(int(each.get("restartCount", 0)) for each in containers if not _ended_for_others(each))
+
+
+def _ended_for_others(container: Json) -> bool:
+    ended = container.get("lastState", {}).get("terminated") or {}
+    word = str(ended.get("message", "")).strip().partition(":")[0]
+    return word in _LAST_WORDS and not _LAST_WORDS[word][1]
 
 
 def needs_events(pods: Iterable[Json]) -> bool:

@@ -318,6 +318,19 @@ def test_restarts_are_those_of_all_containers() -> None:
     assert restarts([pod(restartCount=2), pod(restartCount=1), pod()]) == 3
 
 
+@pytest.mark.parametrize(
+    ("words", "counted"),
+    [
+        ("", 1),
+        ("LoadFailed: pickle data was truncated", 1),
+        ("ArtifactStoreUnreachable: no answer", 0),
+        ("ArtifactAccessDenied: 403", 0),
+    ],
+)
+def test_a_restart_for_want_of_something_around_the_model_does_not_count(words: str, counted: int) -> None:
+    assert restarts([pod(restartCount=1, lastState=ended(words, "Error", 1))]) == counted
+
+
 def test_a_long_message_is_cut() -> None:
     found = diagnose(None, [pod(**waiting("ErrImagePull", "x" * 5000))])
     assert found is not None
