@@ -62,7 +62,7 @@ def outcomes(
         if isinstance(item, pytest.Function) and item.path == request.path and hasattr(item, "callspec")
     ]
     # What takes longest comes first.
-    selected.sort(key=lambda fault: not fault.served)
+    selected.sort(key=lambda fault: (-fault.within, not fault.served))
     with History().recording() as history, ThreadPoolExecutor(AT_ONCE) as pool:
         yield {
             fault.name: pool.submit(_bring_about, fault, Place(_namespace(fault), client, artifacts, history))
