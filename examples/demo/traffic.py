@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
@@ -72,10 +74,13 @@ class Record:
 class Client:
     """Asks again and again, from several connections, between `with` and its end. At most `limit` requests in all."""
 
-    def __init__(self, endpoint: Endpoint, body: str, *, connections: int = 2, limit: int = 200_000) -> None:
+    def __init__(
+        self, endpoint: Endpoint, body: str | Sequence[str], *, connections: int = 2, limit: int = 200_000
+    ) -> None:
+        """`body` is what is asked, or what is asked in turn."""
         self.record = Record()
         self._endpoint = endpoint
-        self._body = body
+        self._bodies = itertools.cycle([body] if isinstance(body, str) else body)
         self._left = limit
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -100,7 +105,7 @@ class Client:
         connection = self._endpoint.connect() if keep_alive else None
         while not self._stop.is_set() and self._take():
             try:
-                answer = self._endpoint.ask(self._body, connection)
+                answer = self._endpoint.ask(self._next(), connection)
             except (OSError, http.client.HTTPException) as error:
                 self._note(None, f"{type(error).__name__}: {error}")
                 if connection:
@@ -112,6 +117,10 @@ class Client:
             self._stop.wait(0.01)
         if connection:
             connection.close()
+
+    def _next(self) -> str:
+        with self._lock:
+            return next(self._bodies)
 
     def _take(self) -> bool:
         with self._lock:
