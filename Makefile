@@ -77,6 +77,10 @@ guides-python: ## Make the environment of MLflow's guides: the oldest client tha
 test-cluster: bootstrap cluster-up images guides-python ## Run the tests that need one: the API's rules, the chart, the whole
 	$(USE_CLUSTER) MODELYARD_GUIDES_PYTHON=$(GUIDES)/bin/python $(UV) run pytest tests/api tests/e2e
 
+.PHONY: test-models
+test-models: bootstrap cluster-up images ## Promote twenty bad and twenty harmless versions (make test: every fourth)
+	$(USE_CLUSTER) MODELYARD_ALL_MODELS=1 $(UV) run pytest -s tests/e2e/test_rollout_models.py
+
 .PHONY: test
 test: lint test-unit test-cluster ## Run all checks and tests, on a real cluster
 
