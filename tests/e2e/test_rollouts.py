@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from examples.demo.kubectl import Kubectl, condition
+from examples.demo.kubectl import Kubectl, condition, run
 from examples.demo.traffic import Record
+from tests.cluster import processes
 from tests.e2e.rollouts.models import Swapped, classifier, stored
 from tests.e2e.rollouts.scenario import Json, Rollouts, all_answered
 from tests.e2e.store import ArtifactAccess
@@ -195,6 +199,27 @@ def test_a_rollout_goes_on_while_the_operator_is_killed_again_and_again(rollouts
     assert kills[0] >= 2
     all_answered(load.record, "1", "2")
     enough(load.record)
+
+
+def test_a_rollout_goes_on_after_the_api_server_was_killed(rollouts: Rollouts) -> None:
+    rollouts.given(rest("Canary", replicas=2, steps=[{"weight": 30, "pause": "5s"}, {"weight": 60, "pause": "3s"}]))
+    with rollouts.load() as load:
+        rollouts.promote(2)
+        rollouts.at(step=1)
+        killed_api_server()
+        rollouts.served(2)
+        rollouts.answered("2")
+    all_answered(load.record, "1", "2")
+    enough(load.record)
+
+
+def killed_api_server() -> None:
+    """Kill the local cluster's API server, and start it again."""
+    record = processes.running("kube-apiserver")
+    if record is None:
+        pytest.skip("KUBECONFIG names a cluster of the user's own")
+    os.kill(record.pid, signal.SIGKILL)
+    run(sys.executable, "-m", "tests.cluster", "up")
 
 
 def test_an_operator_of_another_release_restarts_no_model_pod(rollouts: Rollouts) -> None:
