@@ -77,7 +77,7 @@ class Feed:
             self._cache.complete(kind.resource)
 
     def refresh(self, resource: ResourceType) -> list[Changed]:
-        """List the objects of a kind that is not watched; return those that differ in more than their status."""
+        """List the objects of a kind that is not watched; return those that differ in more than their figures."""
         kind = self._cache.kind(resource)
         if kind is None:
             return []
@@ -121,7 +121,9 @@ class Feed:
 
 
 def _asked(body: Json) -> Json:
-    """Return what of an object somebody asked for."""
+    """Return what of an object somebody asked for, and how it does: an autoscaler's figures change all the time."""
+    conditions = body.get("status", {}).get("conditions") or []
     metadata = body["metadata"]
     told = {key: metadata.get(key) for key in ("labels", "annotations", "ownerReferences", "deletionTimestamp")}
+    told["conditions"] = [(each.get("type"), each.get("status"), each.get("reason")) for each in conditions]
     return {**{key: value for key, value in body.items() if key not in ("metadata", "status")}, **told}

@@ -81,7 +81,10 @@ def test_an_api_server_that_does_not_answer_fills_nothing() -> None:
     ("change", "changed"),
     [
         pytest.param({}, [], id="nothing"),
-        pytest.param({"status": {"currentReplicas": 2}}, [], id="its status"),
+        pytest.param({"status": {"currentReplicas": 2}}, [], id="its figures"),
+        pytest.param(
+            {"status": {"conditions": [{"type": "ScalingActive", "status": "False"}]}}, [OWNER], id="how it does"
+        ),
         pytest.param({"spec": {"maxReplicas": 9}}, [OWNER], id="what it asks for"),
         pytest.param({"metadata": {"annotations": {"a": "b"}}}, [OWNER], id="an annotation"),
     ],
