@@ -48,7 +48,7 @@ class Toleration(ApiModel):
     operator: TolerationOperator | None = None
     value: Annotated[str, Field(max_length=63)] | None = None
     effect: Annotated[str, Field(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$", max_length=16)] | None = None
-    toleration_seconds: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
+    toleration_seconds: Annotated[int, Field(ge=0, le=2**31 - 1, json_schema_extra={"format": "int64"})] | None = None
 
 
 class LocalReference(ApiModel):

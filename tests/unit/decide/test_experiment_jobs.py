@@ -86,14 +86,14 @@ WAITING = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
     [
         (
             {"containerStatuses": [{"name": "trial", "state": WAITING}]},
-            "ImageUnavailable: pod churn-e1-0-x: ImagePullBackOff",
+            "ImageUnavailable: pod churn-e1-0-x, container trial: ImagePullBackOff",
         ),
         (
             {
                 "initContainerStatuses": [{"name": "project", "state": WAITING}],
                 "containerStatuses": [{"name": "trial", "state": {"waiting": {"reason": "PodInitializing"}}}],
             },
-            "ImageUnavailable: pod churn-e1-0-x: ImagePullBackOff",
+            "ImageUnavailable: pod churn-e1-0-x, container project: ImagePullBackOff",
         ),
         (
             {

@@ -72,7 +72,9 @@ def test_a_job_at_work_has_not_ended() -> None:
 def test_a_job_that_does_not_get_on_says_why() -> None:
     waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
     found = progress(job(), [pod(containerStatuses=[{"name": "validation", "state": waiting}])])
-    expected = "Job churn-smoke-1 does not get on: ImageUnavailable: pod p: ImagePullBackOff: not found"
+    expected = (
+        "Job churn-smoke-1 does not get on: ImageUnavailable: pod p, container validation: ImagePullBackOff: not found"
+    )
     assert found == expected
 
 
