@@ -43,9 +43,12 @@ def scenario(kubectl: Kubectl) -> Iterator[Scenario]:
     created.remove()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def artifacts(installation: Demo) -> Iterator[ArtifactAccess]:
-    """The artifact store, for doing to it what nobody should."""
+    """The artifact store, for doing to it what nobody should.
+
+    A forwarded port leads to one pod, which other modules may end.
+    """
     credentials = secret(SYSTEM_NAMESPACE, "modelyard-store-writer")
     with port_forward(SYSTEM_NAMESPACE, "service/modelyard-minio", 9000) as endpoint:
         yield connect(endpoint, credentials)

@@ -24,7 +24,7 @@ SMALL = {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}
 ANALYSIS = {"minSamples": 50, "maxDisagreement": "0.1"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sources(artifacts: ArtifactAccess) -> list[str]:
     """Versions 1, 2 and 3 are good; 4 has two labels swapped."""
     good = [stored(artifacts, f"good-{seed}", classifier(seed)) for seed in range(3)]

@@ -118,6 +118,7 @@ def test_an_operator_that_is_killed_before_it_notes_an_answer_repeats_only_that(
         ci.answer = die
         own_cluster.patch(model, {"stages": {"production": 1}})
         wait_until("the operator's end", lambda: operator.process.poll() is not None)
+    wait_until("the receiver's note of what it took", lambda: len(ci.taken) == 1)
     ci.answer = lambda _: 204
     first = ci.sequences
     with run_operator(own_cluster, tmp_path):
