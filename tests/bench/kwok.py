@@ -17,7 +17,7 @@ import kubernetes.config
 import yaml
 
 from modelyard.cluster.client import Client
-from tests.e2e.api_server import CRDS, ApiServer
+from tests.e2e.api_server import CRDS, ApiServer, run_etcd
 from tests.e2e.processes import START_SECONDS, free_port, program, running, wait_until
 
 NAMESPACE = "models"
@@ -81,7 +81,7 @@ def run_control_plane(directory: Path, nodes: int) -> Iterator[ControlPlane]:
     (directory / "audit.yaml").write_text(yaml.safe_dump(policy))
     plane = ControlPlane(directory, ApiServer(directory / "admin.kubeconfig"), directory / "operator.kubeconfig")
     with ExitStack() as stack:
-        etcd = stack.enter_context(_etcd(directory))
+        etcd = stack.enter_context(run_etcd(directory))
         stack.enter_context(running(_api_server(directory, port, etcd), directory))
         certificate = directory / "certs" / "apiserver.crt"
         wait_until("the API server's certificate", certificate.exists, START_SECONDS)
@@ -97,24 +97,6 @@ def run_control_plane(directory: Path, nodes: int) -> Iterator[ControlPlane]:
         plane.admin.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
         plane.admin.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "nodes", "--all")
         yield plane
-
-
-@contextmanager
-def _etcd(directory: Path) -> Iterator[str]:
-    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-    command = [
-        program("etcd"),
-        f"--data-dir={directory / 'etcd'}",
-        "--unsafe-no-fsync",
-        f"--listen-client-urls={client}",
-        f"--advertise-client-urls={client}",
-        f"--listen-peer-urls={peer}",
-        f"--initial-advertise-peer-urls={peer}",
-        f"--initial-cluster=default={peer}",
-        "--log-level=warn",
-    ]
-    with running(command, directory):
-        yield client
 
 
 def _api_server(directory: Path, port: int, etcd: str) -> list[str]:

@@ -82,7 +82,7 @@ def run_api_server(directory: Path, authorization: str = "AlwaysAllow") -> Itera
     (directory / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
     server = ApiServer(directory / "kubeconfig")
     with ExitStack() as stack:
-        etcd = stack.enter_context(_etcd(directory))
+        etcd = stack.enter_context(run_etcd(directory))
         process = stack.enter_context(running(_command(directory, port, etcd, authorization), directory))
         wait_until("the API server's certificate", (directory / "certs" / "apiserver.crt").exists, START_SECONDS)
         server.kubeconfig.write_text(_kubeconfig(port, token, directory / "certs" / "apiserver.crt"))
@@ -96,7 +96,8 @@ def run_api_server(directory: Path, authorization: str = "AlwaysAllow") -> Itera
 
 
 @contextmanager
-def _etcd(directory: Path) -> Iterator[str]:
+def run_etcd(directory: Path) -> Iterator[str]:
+    """Run etcd, its data in `directory`; yield its URL."""
     client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
     command = [
         program("etcd"),

@@ -14,6 +14,7 @@ from modelyard.cli.output import BAD, GOOD, QUIET, Cell, Column, Output, Part, s
 from modelyard.cli.picture import Advice, Picture, Row
 from modelyard.cli.rollout_line import Point, State
 from modelyard.cli.traffic import p99
+from modelyard.decide.analysis_figures import duration
 from modelyard.decide.pod_metrics import PodMetrics
 
 _UNKNOWN = "–"  # noqa: RUF001 - a dash
@@ -119,15 +120,11 @@ def _traffic(counted: PodMetrics | None, seconds: float | None) -> list[Cell]:
         return [said, _UNKNOWN, _UNKNOWN]
     errors = Text(f"{failed} ({_percent(failed / requests)})", BAD) if failed else "0"
     slowest = p99(counted)
-    return [said, errors, _UNKNOWN if slowest is None else _duration(slowest)]
+    return [said, errors, _UNKNOWN if slowest is None else duration(slowest)]
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2g} %" if share < 1 else "100 %"
-
-
-def _duration(seconds: float) -> str:
-    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def _line(points: Iterable[Point]) -> Text:

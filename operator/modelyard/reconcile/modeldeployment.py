@@ -138,7 +138,7 @@ class ModelDeploymentReconciler:
         self, owner: ModelDeployment, wanted: ServedModel | Problem, live: Live, method: TrafficMethod
     ) -> Observed:
         revisions = {revision: Revision.of(deployment) for revision, deployment in live.deployments.items()}
-        pods = _Pods() if isinstance(wanted, Problem) else self._pods(owner, wanted.revision, live)
+        pods = self._pods(owner, _revision(wanted), live)
         seen = Observed(
             wanted=wanted,
             revisions=revisions,
@@ -186,13 +186,13 @@ class ModelDeploymentReconciler:
 
     def _result(self, owner: ModelDeployment, wanted: ServedModel | Problem, decided: Plan, live: Live) -> Observation:
         revisions = {revision: Revision.of(deployment) for revision, deployment in live.deployments.items()}
-        fault = None if isinstance(wanted, Problem) else self._pods(owner, wanted.revision, live).fault
+        faults = {name: self._pods(owner, name, live).fault for name in {_revision(wanted), decided.stable}}
         return Observation(
             wanted=wanted,
             plan=decided,
             revisions=revisions,
-            fault=fault,
-            stable_fault=self._pods(owner, decided.stable, live).fault,
+            fault=faults[_revision(wanted)],
+            stable_fault=faults[decided.stable],
             refused=live.refusals[0] if live.refusals else None,
             surroundings=self._surroundings.diagnose(owner, live),
             autoscaler=self._surroundings.autoscaler(live),
@@ -215,6 +215,11 @@ def _again(decided: Plan, result: Observation) -> float:
     due = decided.again_after if decided.again_after is not None else RESYNC_SECONDS
     # Nothing tells when what was refused would be taken, or when a class or a Gateway comes to be.
     return min(due, PATIENCE_SECONDS) if unsettled or result.refused or result.surroundings else due
+
+
+def _revision(wanted: ServedModel | Problem) -> str:
+    """Return the revision that is wanted; that of no pod where no version can be named."""
+    return NOTHING if isinstance(wanted, Problem) else wanted.revision
 
 
 def _names(owner: ModelDeployment) -> tuple[str, str]:
