@@ -7,8 +7,8 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from modelyard_serving import logs
+from modelyard_serving.call import Predictor
 from modelyard_serving.errors import ErrorCode, RequestError
-from modelyard_serving.flavors import Predict
 from modelyard_serving.mlmodel import MLmodel
 from modelyard_serving.protocol.encode import encode
 from modelyard_serving.protocol.media import Media, media_of
@@ -33,7 +33,7 @@ class Model:
 
     mlmodel: MLmodel
     flavor: str
-    predict: Predict
+    predictor: Predictor
     quick: QuickReader = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Model:
         """What scikit-learn refuses is the request's fault, as MLflow sees it: 400."""
         begin = perf_counter()
         try:
-            predictions = self.predict(data)
+            predictions = self.predictor.predict(data, None)
         except Exception as error:
             logs.warn_once("predict_failed", error=repr(error)[:500])
             raise RequestError(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
+from modelyard_serving.call import Predictor
 from modelyard_serving.errors import Reason, StartupError
 from modelyard_serving.flavors import sklearn
 from modelyard_serving.mlmodel import PYFUNC, MLmodel
 
-Predict = Callable[[Any], Any]
-"""Enforced input → predictions."""
-Loader = Callable[[Path, MLmodel], Predict]
+Loader = Callable[[Path, MLmodel], Predictor]
+"""The verified directory and its MLmodel → the model. Raises StartupError."""
 
 # python_function's `loader_module` → the flavor's name and how to load it.
 LOADERS: Mapping[str, tuple[str, Loader]] = {"mlflow.sklearn": ("sklearn", sklearn.load)}

@@ -9,12 +9,14 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 from sklearn import __version__ as sklearn_version
 
+from modelyard_serving.call import PREDICT, PREDICT_PROBA, Predict, Predictor
 from modelyard_serving.errors import Reason, StartupError
 from modelyard_serving.logs import warning
 from modelyard_serving.mlmodel import MLmodel
@@ -22,8 +24,12 @@ from modelyard_serving.mlmodel import MLmodel
 PREDICT_FUNCTIONS = ("predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba", "score")
 
 
-def load(directory: Path, model: MLmodel) -> Callable[[Any], Any]:
-    """The model's prediction function, the one its `python_function.predict_fn` names.
+ON_REQUEST = (PREDICT_PROBA, "predict_log_proba", "decision_function")
+"""What a request may ask for by name, where the estimator has it."""
+
+
+def load(directory: Path, model: MLmodel) -> Predictor:
+    """The model; its `predict` is the function that `python_function.predict_fn` names.
 
     Raises StartupError: ModelInvalid, MissingDependency (names the module), LoadFailed.
     """
@@ -39,7 +45,20 @@ def load(directory: Path, model: MLmodel) -> Callable[[Any], Any]:
     function = getattr(estimator, name, None) if name in PREDICT_FUNCTIONS else None
     if function is None:
         raise StartupError(Reason.LOAD_FAILED, f"{type(estimator).__name__} cannot be served by its {name!r} function")
-    return function  # type: ignore[no-any-return]
+    others = {each: getattr(estimator, each, None) for each in ON_REQUEST}
+    methods = {PREDICT: _plain(function), **{each: _plain(other) for each, other in others.items() if other}}
+    return Predictor(methods)
+
+
+def _plain(function: Callable[[Any], Any]) -> Predict:
+    """The estimator's function; scikit-learn's take no parameters."""
+
+    @wraps(function)
+    def predict(data: Any, params: Mapping[str, Any] | None) -> Any:
+        del params
+        return function(data)
+
+    return predict
 
 
 def _load_estimator(path: Path, conf: Mapping[str, Any]) -> Any:

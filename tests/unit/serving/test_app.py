@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from modelyard_serving.app import create_app
+from modelyard_serving.call import PREDICT, Predictor
 from modelyard_serving.errors import Reason, RequestError, StartupError
 from modelyard_serving.model import Answer, Model
 from modelyard_serving.startup import load
@@ -220,7 +221,7 @@ async def test_a_fault_of_ours_is_a_500_that_gives_nothing_away(ready: State, mo
 
 
 def test_predictions_that_are_no_json_are_a_500(ready: State) -> None:
-    model = Model(ready.model.mlmodel, "sklearn", lambda _: object())
+    model = Model(ready.model.mlmodel, "sklearn", Predictor({PREDICT: lambda _data, _params: object()}))
     with pytest.raises(RequestError, match="no JSON") as raised:
         model.answer(json.dumps(ROW).encode(), "application/json")
     assert (raised.value.status, raised.value.code) == (500, "INTERNAL_ERROR")

@@ -49,13 +49,13 @@ def test_loads_every_format_that_mlflow_saves(name: str, format_: str, saved_mod
 
 @pytest.mark.parametrize("conf", [{"pickled_model": "model.pkl", "sklearn_version": sklearn_version}, SKLEARN])
 def test_pickle_is_the_format_of_old_models(conf: Any, tmp_path: Path) -> None:
-    assert list(load(write(tmp_path, sklearn=conf)).predict([[0]])) == ["yes"]
+    assert list(load(write(tmp_path, sklearn=conf)).predictor.predict([[0]], None)) == ["yes"]
 
 
 @pytest.mark.parametrize("name", ["predict", "predict_proba", "score"])
 def test_predicts_with_the_function_that_the_model_names(name: str, tmp_path: Path) -> None:
     model = load(write(tmp_path, pyfunc=PYFUNC | {"predict_fn": name}))
-    assert model.predict.__name__ == name
+    assert model.predictor.predict.__name__ == name
 
 
 @pytest.mark.parametrize("name", ["transform", "predict_joint_log_proba", "__class__", "fit"])
@@ -122,7 +122,7 @@ def test_modules_logged_with_the_model_can_be_imported(tmp_path: Path, monkeypat
     (tmp_path / "code" / "shipped_with_the_model.py").write_text(source)
     content = b"cshipped_with_the_model\nAlways\n)R."
     model = load(write(tmp_path, sklearn=SKLEARN | {"code": "code"}, content=content))
-    assert model.predict([1, 2]) == ["always", "always"]
+    assert model.predictor.predict([1, 2], None) == ["always", "always"]
 
 
 def test_another_version_of_scikit_learn_is_worth_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

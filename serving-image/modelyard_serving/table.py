@@ -1,0 +1,62 @@
+"""Rows of named, typed columns, without pandas: what most requests hold, and what ONNX Runtime takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Input that satisfies a named column signature: its columns in the schema's order, each in its schema's type."""
+
+    names: tuple[str, ...]
+    rows: int
+    block: Array | None = None
+    """Where all columns have one type: an array of shape (columns, rows), which pandas takes as it is."""
+    columns: Mapping[str, Array] | None = None
+    """Where they have not: an array of shape (rows,) for each name."""
+
+    def column(self, position: int) -> Array:
+        """The values of a column, of shape (rows,)."""
+        if self.block is not None:
+            return self.block[position]  # type: ignore[no-any-return]
+        assert self.columns is not None
+        return self.columns[self.names[position]]
+
+    def frame(self) -> pd.DataFrame:
+        """The DataFrame that parsing and enforcing the same request with pandas arrives at."""
+        import pandas as pd  # noqa: PLC0415 - most processes never need it
+
+        if self.block is not None:
+            return pd.DataFrame(self.block.T, columns=pd.Index(self.names, dtype=object), copy=False)
+        return pd.DataFrame(self.columns)
+
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """Equal for tables that `concatenate` can put under one another."""
+        dtypes = (self.block.dtype,) if self.block is not None else tuple(map(_dtype, (self.columns or {}).values()))
+        return (self.names, *dtypes)
+
+    @staticmethod
+    def concatenate(tables: Sequence[Table]) -> Table:
+        """One table of all rows, in order; the tables have the same layout."""
+        first, rows = tables[0], sum(table.rows for table in tables)
+        if first.block is not None:
+            blocks = [table.block for table in tables if table.block is not None]
+            return Table(first.names, rows, block=np.concatenate(blocks, axis=1))
+        columns = [table.columns for table in tables if table.columns is not None]
+        merged = {name: np.concatenate([each[name] for each in columns]) for name in first.names}
+        return Table(first.names, rows, columns=merged)
+
+
+def _dtype(array: Array) -> np.dtype[Any]:
+    return array.dtype
