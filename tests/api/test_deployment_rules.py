@@ -129,6 +129,40 @@ PODS = [
     pod({"imagePullSecrets": [{"name": "a"}, {"name": "a"}]}, "Duplicate value", id="a Secret for images twice"),
 ]
 
+SERVING = [
+    rest({"runtime": "Native", "environment": "Model", "accessLog": True}, id="how models are run"),
+    rest({"runtime": "Onnx"}, 'Unsupported value: "Onnx"', id="a runtime that does not exist"),
+    rest({"environment": "Conda"}, 'Unsupported value: "Conda"', id="an environment that does not exist"),
+    rest({"accessLog": "yes"}, "spec.rest.accessLog", id="an access log that is no switch"),
+    *(rest({"limits": {"maxBodySize": size}}, id=f"limits: {size}") for size in ("1", "64Mi", "10M", "1Gi", "512k")),
+    *(
+        rest({"limits": {"maxBodySize": size}}, "maxBodySize in body should match", id=f"limits: no size: {size}")
+        for size in ("0", "1.5Mi", "64Mb", "-1", "1Ti", "")
+    ),
+    rest({"limits": {}}, id="limits: the defaults"),
+    rest({"limits": {"maxQueue": 0}}, "greater than or equal to 1", id="limits: no queue"),
+    rest({"limits": {"maxQueue": 100001}}, "less than or equal to 100000", id="limits: too long a queue"),
+    rest({"limits": {"maxBatchRows": 0}}, id="limits: no batches"),
+    rest({"limits": {"maxBatchRows": -1}}, "greater than or equal to 0", id="limits: fewer than no rows"),
+    *(rest({"limits": {"timeout": time}}, id=f"limits: {time}") for time in ("1s", "1m30s", "1h")),
+    *(
+        rest({"limits": {"timeout": time}}, "limits.timeout is between 1s and 1h", id=f"limits: {time}")
+        for time in ("0s", "1h1s")
+    ),
+    rest({"limits": {"timeout": "fast"}}, "timeout in body should match", id="limits: no duration"),
+    rest({"limits": {"threads": 4}}, 'unknown field "spec.rest.limits.threads"', id="limits: one that does not exist"),
+    rest({"tracing": {"endpoint": "http://otel:4318"}}, id="tracing"),
+    rest({"tracing": {"endpoint": "https://otel/x", "sampleRatio": "0.1"}}, id="tracing: a share"),
+    rest({"tracing": {"sampleRatio": "0.1"}}, "tracing.endpoint: Required value", id="tracing: to nowhere"),
+    rest({"tracing": {"endpoint": "otel:4317"}}, "endpoint in body should match", id="tracing: no URL"),
+    rest({"tracing": {"endpoint": "http://a@otel"}}, "endpoint in body should match", id="tracing: with credentials"),
+    rest(
+        {"tracing": {"endpoint": "http://otel", "sampleRatio": "1.5"}},
+        "sampleRatio is a share: between 0 and 1",
+        id="tracing: more than all",
+    ),
+]
+
 VOLUMES = [
     pod({"volumes": [{"name": kind.lower(), kind: {}}]}, id=f"a volume: {kind}")
     for kind in (
@@ -331,7 +365,7 @@ ANALYSIS = [
 
 
 @pytest.mark.parametrize(
-    ("change", "refusal", "name"), [*MODEL, *PODS, *VOLUMES, *WAYS_IN, *SCALING, *ROLLOUT, *ANALYSIS]
+    ("change", "refusal", "name"), [*MODEL, *PODS, *SERVING, *VOLUMES, *WAYS_IN, *SCALING, *ROLLOUT, *ANALYSIS]
 )
 def test_rule(server: Server, change: Json, refusal: str, name: str) -> None:
     body = {"kind": "ModelDeployment", "metadata": {"name": name}, "spec": merged(BASE, change)}

@@ -20,6 +20,7 @@ from modelyard.api.common import (
 )
 from modelyard.api.pods import LabelMap, PodOverrides
 from modelyard.api.rollout import RefusedVersion, RolloutSpec, RolloutStatus
+from modelyard.api.runtime import EnvironmentMode, RuntimeMode, ServingLimits, TracingSpec
 
 HOST = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
@@ -214,6 +215,20 @@ class RestSpec(ApiModel):
     network_policy: NetworkPolicySpec | None = None
     pod: PodOverrides | None = None
     rollout: RolloutSpec | None = None
+    runtime: Annotated[
+        RuntimeMode,
+        Field(description="Auto: by ONNX Runtime where it was checked that this changes no answer. Native: never."),
+    ] = RuntimeMode.AUTO
+    environment: Annotated[
+        EnvironmentMode,
+        Field(
+            description="What the model's libraries are. Auto: the image's, or those that the model asks for where"
+            " they differ. Image: the image's in any case. Model: those that the model asks for in any case."
+        ),
+    ] = EnvironmentMode.AUTO
+    limits: ServingLimits | None = None
+    access_log: Annotated[bool, Field(description="Write a line to the log for every request.")] = False
+    tracing: TracingSpec | None = None
     recent_requests: Annotated[
         int,
         Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -19,6 +20,18 @@ _SHARE_RULE = "double(self.{0}) >= 0.0 && double(self.{0}) <= 1.0"
 
 def _share(name: str) -> tuple[str, str]:
     return f"!has(self.{name}) || ({_SHARE_RULE.format(name)})", f"{name} is a share: between 0 and 1"
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return what a text like 1h30m or 45s stands for (`DURATION`)."""
+    units = {"h": 3600, "m": 60, "s": 1}
+    seconds, digits = 0, ""
+    for character in text:
+        if character in units:
+            seconds, digits = seconds + int(digits) * units[character], ""
+        else:
+            digits += character
+    return timedelta(seconds=seconds)
 
 
 class Strategy(StrEnum):

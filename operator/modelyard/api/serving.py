@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from modelyard.api.names import DEPLOYMENT_LABEL, REVISION_LABEL
 
 DRAIN_SECONDS = 10
 """How long a version that is going goes on answering, until every proxy has heard that it is."""
+
+
+@dataclass(frozen=True)
+class PreparedObject:
+    """An object that was made of a version for serving it: where it is, and its SHA-256 (`sha256:<hex>`)."""
+
+    source: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was made of a version before it is served. What is missing was not needed, or cannot be used."""
+
+    accelerated: PreparedObject | None = None
+    """The model as ONNX, found to give the same answers."""
+    environment: PreparedObject | None = None
+    """The libraries that the model asks for, packed."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +37,8 @@ class ServedModel:
     version: int
     artifact: str
     digest: str
+    prepared: Prepared = field(default=Prepared(), compare=False)
+    """Matters for pods that are made; those that are there stay as they are."""
 
     @property
     def revision(self) -> str:

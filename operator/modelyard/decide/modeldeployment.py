@@ -25,8 +25,8 @@ from modelyard.api.serving import DRAIN_SECONDS, ServedModel
 
 Json = dict[str, Any]
 
-SUPPORTED_FLAVORS = ("sklearn",)
-"""Flavors that the serving image loads."""
+SUPPORTED_FLAVORS = ("sklearn", "xgboost", "lightgbm", "onnx", "python_function")
+"""Flavors that the serving image loads; any model with MLflow's `python_function` is loaded by that."""
 
 DRAIN = timedelta(seconds=DRAIN_SECONDS)
 """How long a version is kept after the Service has left it."""

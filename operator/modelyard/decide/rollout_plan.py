@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from modelyard.api.modeldeployment import ModelDeployment
 from modelyard.api.reasons import Reason
@@ -101,18 +101,6 @@ def refusal(deployment: ModelDeployment, seen: Observed, reason: Reason, message
 def analysed(spec: RolloutSpec | None) -> bool:
     """Whether candidates are judged by figures: where bounds are given, and always by the strategy Shadow."""
     return spec is not None and (spec.analysis is not None or spec.strategy == Strategy.SHADOW)
-
-
-def parse_duration(text: str) -> timedelta:
-    """Return what a text like 1h30m or 45s stands for (`api.rollout.DURATION`)."""
-    units = {"h": 3600, "m": 60, "s": 1}
-    seconds, digits = 0, ""
-    for character in text:
-        if character in units:
-            seconds, digits = seconds + int(digits) * units[character], ""
-        else:
-            digits += character
-    return timedelta(seconds=seconds)
 
 
 def annotation(deployment: ModelDeployment, name: str) -> str:

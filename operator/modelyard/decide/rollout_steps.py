@@ -15,13 +15,14 @@ from modelyard.api.rollout import (
     RolloutStatus,
     Strategy,
     TrafficMethod,
+    parse_duration,
 )
 from modelyard.api.serving import ServedModel
 from modelyard.decide.conditions import timestamp
 from modelyard.decide.modeldeployment import Revision, parse_time
 from modelyard.decide.pod_counts import PodCounts, by_counts, by_route, full_replicas, rolling, share, surge
 from modelyard.decide.pods import Diagnosis
-from modelyard.decide.rollout_plan import Observed, Plan, Waiting, analysed, annotation, parse_duration, refusal
+from modelyard.decide.rollout_plan import Observed, Plan, Waiting, analysed, annotation, refusal
 
 ANALYSIS_SECONDS = 3.0
 """How often a candidate is measured while it is judged, at first; after half a minute that grows."""

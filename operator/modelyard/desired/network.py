@@ -5,7 +5,7 @@ from __future__ import annotations
 from modelyard.api.modeldeployment import ModelDeployment, NetworkPeer, NetworkPolicySpec
 from modelyard.api.names import DEPLOYMENT_LABEL
 from modelyard.desired.common import Json, metadata
-from modelyard.desired.pods import COMPONENT, PORT
+from modelyard.desired.pods import COMPONENT, GRPC_PORT, PORT
 
 
 def network_policy(owner: ModelDeployment, spec: NetworkPolicySpec, operator_namespace: str | None) -> Json:
@@ -25,7 +25,7 @@ def network_policy(owner: ModelDeployment, spec: NetworkPolicySpec, operator_nam
         "spec": {
             "podSelector": {"matchLabels": own},
             "policyTypes": ["Ingress"],
-            "ingress": [{"from": peers, "ports": [{"protocol": "TCP", "port": PORT}]}],
+            "ingress": [{"from": peers, "ports": [{"protocol": "TCP", "port": each} for each in (PORT, GRPC_PORT)]}],
         },
     }
 

@@ -15,13 +15,16 @@ from modelyard.api.names import (
     TEMPLATE_ANNOTATION,
 )
 from modelyard.api.pods import PodOverrides, TopologySpread
-from modelyard.api.rollout import RolloutSpec
+from modelyard.api.rollout import RolloutSpec, parse_duration
+from modelyard.api.runtime import EnvironmentMode, RuntimeMode, ServingLimits, TracingSpec
 from modelyard.api.serving import DRAIN_SECONDS, ServedModel, pod_labels
 from modelyard.desired.common import CONTAINER_SECURITY, POD_SECURITY, Json, labels, metadata
 from modelyard.desired.reader import READER_SECRET
 
 PORT = 8080
 PORT_NAME = "http"
+GRPC_PORT = 8081
+GRPC_PORT_NAME = "grpc"
 COMPONENT = "model"
 """The `app.kubernetes.io/component` of everything that a ModelDeployment owns."""
 
@@ -35,6 +38,24 @@ START_SECONDS = 600
 KEPT_BYTES = 128 * 1024
 """The largest template that is kept: all of an object's annotations may have 256 KiB. A larger one is made anew by
 every operator that makes it otherwise."""
+
+ACCELERATED_SOURCE = "MODELYARD_ACCELERATED_SOURCE"
+ACCELERATED_DIGEST = "MODELYARD_ACCELERATED_DIGEST"
+ENVIRONMENT_SOURCE = "MODELYARD_ENVIRONMENT_SOURCE"
+ENVIRONMENT_DIGEST = "MODELYARD_ENVIRONMENT_DIGEST"
+"""By these a pod knows what was prepared, and so does the operator from a live pod template."""
+
+_OF_PODS = {
+    "resources",
+    "pod",
+    "recent_requests",
+    "runtime",
+    "environment",
+    "limits",
+    "access_log",
+    "tracing",
+}
+"""The fields of `spec.rest` that pods are made from."""
 
 _DEFAULT_SPREAD = (
     TopologySpread(topology_key="kubernetes.io/hostname"),
@@ -75,9 +96,7 @@ def template_inputs(owner: ModelDeployment, model: ServedModel) -> str:
     operator, which may know more fields, comes to the same hash.
     """
     rest = owner.spec.rest
-    said = rest.model_dump(
-        by_alias=True, mode="json", exclude_defaults=True, include={"resources", "pod", "recent_requests"}
-    )
+    said = rest.model_dump(by_alias=True, mode="json", exclude_defaults=True, include=_OF_PODS)
     identity = [model.name, model.version, model.artifact, model.digest]
     refresh = owner.metadata.annotations.get(REFRESH_ANNOTATION, "")
     spoken = {name: value for name, value in said.items() if value != {}}
@@ -144,7 +163,10 @@ def _container(owner: ModelDeployment, model: ServedModel, image: str, pull_poli
         "env": [*_environment(owner, model), *({"name": each.name, "value": each.value} for each in pod.env)],
         # What comes last counts: neither the credentials nor the token are replaced by a variable of the same name.
         "envFrom": [*_plain(said["envFrom"]), {"secretRef": {"name": READER_SECRET}}],
-        "ports": [{"name": PORT_NAME, "containerPort": PORT, "protocol": "TCP"}],
+        "ports": [
+            {"name": PORT_NAME, "containerPort": PORT, "protocol": "TCP"},
+            {"name": GRPC_PORT_NAME, "containerPort": GRPC_PORT, "protocol": "TCP"},
+        ],
         # Loading may take long; nothing else of the probes has to be generous for it.
         "startupProbe": {**health, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": _start_seconds(owner)},
         # Often, so that a pod is used soon after it can be; not strict, so that a busy one does not leave its share
@@ -167,11 +189,56 @@ def _environment(owner: ModelDeployment, model: ServedModel) -> list[Json]:
         "MODELYARD_MODEL_SOURCE": model.artifact,
         "MODELYARD_MODEL_DIGEST": model.digest,
         "MODELYARD_PORT": str(PORT),
+        "MODELYARD_GRPC_PORT": str(GRPC_PORT),
         "MODELYARD_DRAIN_SECONDS": str(DRAIN_SECONDS),
         "MODELYARD_SHUTDOWN_SECONDS": str(SHUTDOWN_SECONDS),
         "MODELYARD_RECENT_REQUESTS": str(owner.spec.rest.recent_requests),
+        **_runtime(owner, model),
+        **(_limits(owner.spec.rest.limits) if owner.spec.rest.limits else {}),
+        **({"MODELYARD_ACCESS_LOG": "1"} if owner.spec.rest.access_log else {}),
+        **(_tracing(owner, owner.spec.rest.tracing) if owner.spec.rest.tracing else {}),
     }
     return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def _runtime(owner: ModelDeployment, model: ServedModel) -> dict[str, str]:
+    """Return what says how the model is run, and with what was prepared for it."""
+    rest, prepared = owner.spec.rest, model.prepared
+    values = {}
+    if rest.runtime != RuntimeMode.AUTO:
+        values["MODELYARD_RUNTIME"] = rest.runtime.lower()
+    elif prepared.accelerated:
+        values[ACCELERATED_SOURCE] = prepared.accelerated.source
+        values[ACCELERATED_DIGEST] = prepared.accelerated.digest
+    if rest.environment != EnvironmentMode.AUTO:
+        values["MODELYARD_ENVIRONMENT"] = rest.environment.lower()
+    if rest.environment != EnvironmentMode.IMAGE and prepared.environment:
+        values[ENVIRONMENT_SOURCE] = prepared.environment.source
+        values[ENVIRONMENT_DIGEST] = prepared.environment.digest
+    return values
+
+
+def _limits(limits: ServingLimits) -> dict[str, str]:
+    return {
+        "MODELYARD_MAX_BODY_BYTES": str(limits.max_body_bytes),
+        "MODELYARD_MAX_QUEUE": str(limits.max_queue),
+        "MODELYARD_REQUEST_SECONDS": f"{parse_duration(limits.timeout).total_seconds():g}",
+        "MODELYARD_MAX_BATCH_ROWS": str(limits.max_batch_rows),
+    }
+
+
+def _tracing(owner: ModelDeployment, tracing: TracingSpec) -> dict[str, str]:
+    """Return OpenTelemetry's own variables.
+
+    https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+    """
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": tracing.endpoint,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": tracing.sample_ratio,
+        "OTEL_SERVICE_NAME": owner.metadata.name,
+    }
 
 
 def _spread(pod: PodOverrides, selected: dict[str, str]) -> list[Json]:

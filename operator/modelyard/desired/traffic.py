@@ -6,7 +6,7 @@ from modelyard.api.modeldeployment import GatewaySpec, IngressPath, IngressSpec,
 from modelyard.api.names import DEPLOYMENT_LABEL, STABLE_ANNOTATION
 from modelyard.api.serving import pod_labels
 from modelyard.desired.common import Json, metadata
-from modelyard.desired.pods import COMPONENT, PORT_NAME
+from modelyard.desired.pods import COMPONENT, GRPC_PORT, GRPC_PORT_NAME, PORT_NAME
 
 SERVICE_PORT = 80
 NGINX = "nginx.ingress.kubernetes.io/"
@@ -95,7 +95,17 @@ def _service(owner: ModelDeployment, name: str, selector: dict[str, str]) -> Jso
         "spec": {
             "type": "ClusterIP",
             "selector": selector,
-            "ports": [{"name": PORT_NAME, "port": SERVICE_PORT, "targetPort": PORT_NAME, "protocol": "TCP"}],
+            "ports": [
+                {"name": PORT_NAME, "port": SERVICE_PORT, "targetPort": PORT_NAME, "protocol": "TCP"},
+                {
+                    "name": GRPC_PORT_NAME,
+                    "port": GRPC_PORT,
+                    "targetPort": GRPC_PORT_NAME,
+                    "protocol": "TCP",
+                    # Gateways and meshes speak HTTP/2 to it, without TLS.
+                    "appProtocol": "kubernetes.io/h2c",
+                },
+            ],
         },
     }
 

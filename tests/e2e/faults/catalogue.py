@@ -156,7 +156,7 @@ MODEL_FAULTS = [
     Fault("the model needs too much memory", Reason.OUT_OF_MEMORY, "OOMKilled", ("greedy",), _memory("512Mi")),
     Fault("the server itself has too little memory", Reason.OUT_OF_MEMORY, "pod churn-v1-", rest=_memory("24Mi")),
     Fault("a missing dependency", Reason.MISSING_DEPENDENCY, "no_such_module", ("dependent",)),
-    Fault("a flavor of another library", Reason.UNSUPPORTED_FLAVOR, "xgboost", ("foreign",)),
+    Fault("a flavor of another library", Reason.UNSUPPORTED_FLAVOR, "mleap", ("foreign",)),
     Fault("a flavor without its python function", Reason.UNSUPPORTED_FLAVOR, "python_function", ("halfway",)),
     Fault("a broken MLmodel", Reason.MODEL_INVALID, "signature", ("unsigned",)),
     Fault("files deleted from S3", Reason.ARTIFACT_MISSING, "s3://modelyard/artifacts/faults/", prepare=_delete_files),

@@ -49,7 +49,7 @@ MODELS: dict[str, Files] = {
     "dependent": _directory(
         b"cno_such_module\nModel\n.", {**_FLAVORS, "sklearn": {**_SKLEARN, "serialization_format": "pickle"}}
     ),
-    "foreign": _directory(b"", {"xgboost": {"data": "model.xgb"}}),
+    "foreign": _directory(b"", {"mleap": {"model_data": "model.mleap"}}),
     "halfway": _directory(SOUND["model.pkl"], {"sklearn": _SKLEARN}),
     "unsigned": _directory(SOUND["model.pkl"], signature={"inputs": "no JSON"}),
 }

@@ -99,7 +99,7 @@ def test_the_wanted_version_is_the_one_that_the_reference_names(
             {"version": 1},
             model({}, flavors=("pytorch",)),
             Reason.UNSUPPORTED_FLAVOR,
-            "has flavors pytorch; the serving image loads sklearn",
+            "has flavors pytorch; the serving image loads sklearn, xgboost, lightgbm, onnx, python_function",
             id="a flavor that cannot be served",
         ),
     ],

@@ -36,7 +36,7 @@ def test_the_deployment_is_that_of_the_guide() -> None:
     variables = {each["name"]: each["value"] for each in container["env"]}
     assert (body["metadata"]["namespace"], body["spec"]["replicas"]) == ("ml-serving", 3)
     assert template["metadata"]["labels"]["app"] == "churn-model"
-    assert [port["containerPort"] for port in container["ports"]] == [8080]
+    assert {port["name"]: port["containerPort"] for port in container["ports"]}["http"] == 8080
     assert variables["GUNICORN_CMD_ARGS"] == "--workers=4 --timeout=60"
     # A stage means another version tomorrow: what a pod serves is named by number.
     assert variables["MLFLOW_MODEL_URI"] == "models:/churn-prediction-model/3"
@@ -50,7 +50,7 @@ def test_the_deployment_is_that_of_the_guide() -> None:
 
 def test_the_service_is_that_of_the_guide() -> None:
     body = traffic.service(OWNER, V3.revision, split=False)
-    (port,) = body["spec"]["ports"]
+    port = next(each for each in body["spec"]["ports"] if each["name"] == "http")
     assert (body["spec"]["type"], port["port"], port["targetPort"]) == ("ClusterIP", 80, "http")
 
 

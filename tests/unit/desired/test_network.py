@@ -47,9 +47,12 @@ def test_the_pods_may_ask_each_other_and_the_operator_may_ask_them() -> None:
     assert sources([], None) == [OWN]
 
 
-def test_it_covers_all_versions_and_their_one_port() -> None:
+def test_it_covers_all_versions_and_their_two_ports() -> None:
     body = policy([])
     assert body["metadata"]["name"] == "churn"
     assert body["spec"]["podSelector"] == OWN["podSelector"]
     assert body["spec"]["policyTypes"] == ["Ingress"]
-    assert body["spec"]["ingress"][0]["ports"] == [{"protocol": "TCP", "port": 8080}]
+    assert body["spec"]["ingress"][0]["ports"] == [
+        {"protocol": "TCP", "port": 8080},
+        {"protocol": "TCP", "port": 8081},
+    ]

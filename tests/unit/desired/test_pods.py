@@ -9,7 +9,7 @@ import pytest
 
 from modelyard.api import ModelDeployment
 from modelyard.api.names import REFRESH_ANNOTATION, TEMPLATE_ANNOTATION
-from modelyard.api.serving import ServedModel
+from modelyard.api.serving import Prepared, PreparedObject, ServedModel
 from modelyard.desired import pods
 from tests.unit.desired.deployments import V3, V4, Json, deployment
 
@@ -96,6 +96,70 @@ class TestContainer:
     @pytest.mark.parametrize(("rest", "remembered"), [({}, "256"), ({"recentRequests": 0}, "0")])
     def test_is_told_how_many_requests_to_remember(self, rest: Json, remembered: str) -> None:
         assert environment(**rest)["MODELYARD_RECENT_REQUESTS"] == remembered
+
+    @pytest.mark.parametrize(
+        ("rest", "told"),
+        [
+            ({"runtime": "Native"}, {"MODELYARD_RUNTIME": "native"}),
+            ({"environment": "Image"}, {"MODELYARD_ENVIRONMENT": "image"}),
+            ({"environment": "Model"}, {"MODELYARD_ENVIRONMENT": "model"}),
+            ({"accessLog": True}, {"MODELYARD_ACCESS_LOG": "1"}),
+            (
+                {"limits": {"maxBodySize": "2Mi", "timeout": "1m30s"}},
+                {
+                    "MODELYARD_MAX_BODY_BYTES": "2097152",
+                    "MODELYARD_MAX_QUEUE": "256",
+                    "MODELYARD_REQUEST_SECONDS": "90",
+                    "MODELYARD_MAX_BATCH_ROWS": "1024",
+                },
+            ),
+            (
+                {"tracing": {"endpoint": "http://otel:4318", "sampleRatio": "0.1"}},
+                {
+                    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel:4318",
+                    "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                    "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+                    "OTEL_TRACES_SAMPLER_ARG": "0.1",
+                    "OTEL_SERVICE_NAME": "churn",
+                },
+            ),
+        ],
+        ids=["native", "the image's libraries", "the model's", "an access log", "limits", "tracing"],
+    )
+    def test_is_told_what_the_spec_says_of_serving_and_nothing_where_it_says_nothing(
+        self, rest: Json, told: dict[str, str]
+    ) -> None:
+        plain = environment()
+        assert {key: value for key, value in environment(**rest).items() if plain.get(key) != value} == told
+        assert plain.keys().isdisjoint(told)
+
+    def test_speaks_grpc_beside_http(self) -> None:
+        ports = {each["name"]: each["containerPort"] for each in container()["ports"]}
+        assert ports == {"http": 8080, "grpc": 8081}
+        assert environment()["MODELYARD_GRPC_PORT"] == "8081"
+
+    @pytest.mark.parametrize(
+        ("rest", "used"),
+        [
+            ({}, {"ACCELERATED", "ENVIRONMENT"}),
+            ({"runtime": "Native"}, {"ENVIRONMENT"}),
+            ({"environment": "Image"}, {"ACCELERATED"}),
+            ({"environment": "Model"}, {"ACCELERATED", "ENVIRONMENT"}),
+        ],
+    )
+    def test_is_told_what_was_prepared_where_the_spec_lets_it_be_used(self, rest: Json, used: set[str]) -> None:
+        prepared = Prepared(PreparedObject("s3://b/m.onnx", "sha256:1"), PreparedObject("s3://b/e.tar.gz", "sha256:2"))
+        model = ServedModel(V3.name, V3.version, V3.artifact, V3.digest, prepared)
+        (found,) = template(model=model, **rest)["spec"]["containers"]
+        told = {each["name"]: each["value"] for each in found["env"]}
+        all_of_it = {
+            "MODELYARD_ACCELERATED_SOURCE": "s3://b/m.onnx",
+            "MODELYARD_ACCELERATED_DIGEST": "sha256:1",
+            "MODELYARD_ENVIRONMENT_SOURCE": "s3://b/e.tar.gz",
+            "MODELYARD_ENVIRONMENT_DIGEST": "sha256:2",
+        }
+        wanted = {key: value for key, value in all_of_it.items() if key.split("_")[1] in used}
+        assert {key: value for key, value in told.items() if key in all_of_it} == wanted
 
     def test_has_time_to_drain_and_to_answer_what_has_begun_before_it_is_killed(self) -> None:
         told = environment()
@@ -261,12 +325,21 @@ class TestInputs:
         ("a rollout", {"rollout": {"strategy": "BlueGreen", "analysis": {"maxP99": "1s"}}}),
         ("a short deadline", {"rollout": {"progressDeadlineSeconds": 20}}),
         ("an autoscaler", {"autoscaling": {"maxReplicas": 3, "targetCPU": 70}}),
+        (
+            "how serving is by default",
+            {"runtime": "Auto", "environment": "Auto", "limits": {"maxQueue": 256}, "accessLog": False},
+        ),
     )
     OTHER: tuple[tuple[str, Json], ...] = (
         ("resources", {"resources": {"limits": {"memory": "1Gi"}}}),
         ("a variable", {"pod": {"env": [{"name": "A", "value": "b"}]}}),
         ("no spreading", {"pod": {"topologySpread": []}}),
         ("what is remembered", {"recentRequests": 0}),
+        ("a runtime", {"runtime": "Native"}),
+        ("an environment", {"environment": "Model"}),
+        ("a limit", {"limits": {"timeout": "5s"}}),
+        ("an access log", {"accessLog": True}),
+        ("tracing", {"tracing": {"endpoint": "http://otel:4318"}}),
         ("more time to load", {"rollout": {"progressDeadlineSeconds": 1200}}),
     )
 
@@ -277,6 +350,13 @@ class TestInputs:
     @pytest.mark.parametrize("rest", [rest for _, rest in OTHER], ids=[name for name, _ in OTHER])
     def test_are_others_for_what_pods_have(self, rest: Json) -> None:
         assert pods.template_inputs(deployment(**rest), V3) != pods.template_inputs(deployment(), V3)
+
+    def test_are_the_same_whatever_was_prepared_since(self) -> None:
+        prepared = ServedModel(
+            V3.name, V3.version, V3.artifact, V3.digest, Prepared(PreparedObject("s3://b/k", "sha256:1"))
+        )
+        assert pods.template_inputs(deployment(), prepared) == pods.template_inputs(deployment(), V3)
+        assert prepared.revision == V3.revision
 
     def test_are_others_for_another_version(self) -> None:
         assert pods.template_inputs(deployment(), V4) != pods.template_inputs(deployment(), V3)

@@ -76,10 +76,14 @@ class TestService:
         assert metadata["annotations"] == {STABLE_ANNOTATION: V3.revision}
 
     def test_leads_from_the_usual_port_to_that_of_the_pods(self) -> None:
-        (port,) = traffic.service(OWNER, V3.revision, split=False)["spec"]["ports"]
+        port, _ = traffic.service(OWNER, V3.revision, split=False)["spec"]["ports"]
         (container,) = pods.template(OWNER, V3, "image", "Never")["spec"]["containers"]
         assert (port["name"], port["port"]) == ("http", 80)
         assert [p["containerPort"] for p in container["ports"] if p["name"] == port["targetPort"]] == [8080]
+
+    def test_says_that_its_second_port_speaks_http_2_without_tls(self) -> None:
+        _, port = traffic.service(OWNER, V3.revision, split=False)["spec"]["ports"]
+        assert (port["port"], port["targetPort"], port["appProtocol"]) == (8081, "grpc", "kubernetes.io/h2c")
 
 
 class TestIngress:
