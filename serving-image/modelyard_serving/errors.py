@@ -53,16 +53,26 @@ class ErrorCode(StrEnum):
     ENDPOINT_NOT_FOUND = "ENDPOINT_NOT_FOUND"
     INTERNAL_ERROR = "INTERNAL_ERROR"
     TEMPORARILY_UNAVAILABLE = "TEMPORARILY_UNAVAILABLE"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
 
 
 class RequestError(Exception):
-    """A request that is answered with an error, in MLflow's dialect."""
+    """A request that is answered with an error. Its code is one of MLflow's; other protocols have the status alone."""
 
-    def __init__(self, message: str, code: ErrorCode = ErrorCode.BAD_REQUEST, status: int = 400) -> None:
+    def __init__(
+        self,
+        message: str,
+        code: ErrorCode = ErrorCode.BAD_REQUEST,
+        status: int = 400,
+        *,
+        retry_after: int | None = None,
+    ) -> None:
+        """`retry_after`: seconds, for the header of that name."""
         super().__init__(message)
         self.message = message
         self.code = code
         self.status = status
+        self.retry_after = retry_after
 
     def body(self) -> bytes:
         """`{"error_code": …, "message": …}` as UTF-8 JSON."""

@@ -20,6 +20,8 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SECONDS_BUCKETS = tuple(float(f"{0.0005 * 1.2**step:.6g}") for step in range(65))
 """0.5 ms to about 58 s, each a fifth above the one before: a percentile read from them is off by less than that."""
 
+BATCH_BUCKETS = tuple(float(2**power) for power in range(15))
+
 # When a counter began to count is known from the process; a second series for each would double the answer.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -50,6 +52,18 @@ class Metrics:
             buckets=SECONDS_BUCKETS,
             registry=self.registry,
         )
+        self._batch_requests = Histogram(
+            "modelyard_batch_requests",
+            "How many requests were predicted together.",
+            buckets=BATCH_BUCKETS,
+            registry=self.registry,
+        )
+        self._batch_rows = Histogram(
+            "modelyard_batch_rows",
+            "How many rows were predicted together.",
+            buckets=BATCH_BUCKETS,
+            registry=self.registry,
+        )
         Gauge(
             "modelyard_requests_in_flight", "Requests to /invocations being answered.", registry=self.registry
         ).set_function(lambda: self.in_flight)
@@ -58,6 +72,12 @@ class Metrics:
         """The model is in memory: from here on, growth is the requests' doing."""
         self._info.labels(printable(model), printable(version), digest, flavor).set(1)
         self._memory.set(resident_memory())
+
+    def predicted(self, calls: int, rows: int, seconds: float) -> None:
+        """So many requests were predicted together."""
+        del seconds
+        self._batch_requests.observe(calls)
+        self._batch_rows.observe(rows)
 
     def answered(self, status: int, seconds: float) -> None:
         """A request has got its answer. Called by the event loop alone."""

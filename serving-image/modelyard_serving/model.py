@@ -1,30 +1,37 @@
-"""A loaded model: one request's bytes in, its answer's bytes out."""
+"""A loaded model, and the protocols that it speaks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from time import perf_counter
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from modelyard_serving import logs
 from modelyard_serving.call import Predictor
-from modelyard_serving.errors import ErrorCode, RequestError
+from modelyard_serving.engine.engine import Engine, Limits, Observer
 from modelyard_serving.mlmodel import MLmodel
-from modelyard_serving.protocol.encode import encode
-from modelyard_serving.protocol.media import Media, media_of
-from modelyard_serving.protocol.parse import Payload, decode_json, parse_csv, parse_json
-from modelyard_serving.protocol.quick import QuickReader
-from modelyard_serving.schema.enforce import enforce
-from modelyard_serving.schema.params import enforce_params
+from modelyard_serving.protocol.dialect import Dialect, HttpRequest
+from modelyard_serving.protocol.mlflow import MlflowDialect
+
+FOREIGN_CODE = ("pyfunc",)
+"""Flavors whose predictions may do anything, such as wait for another server: none runs in the event loop."""
 
 
 class Answer(NamedTuple):
     """What a request is answered with."""
 
     body: bytes
-    """UTF-8 JSON."""
     seconds: float
     """What the model took to predict: neither reading the request nor writing the answer."""
+
+
+class Loaded(NamedTuple):
+    """What comes out of a model directory."""
+
+    mlmodel: MLmodel
+    flavor: str
+    predictor: Predictor
+    note: str = ""
+    """Why the runtime is not the one that was wanted, if it is not."""
 
 
 @dataclass(frozen=True)
@@ -34,48 +41,22 @@ class Model:
     mlmodel: MLmodel
     flavor: str
     predictor: Predictor
-    quick: QuickReader = field(init=False)
+    engine: Engine
+    dialects: Mapping[str, Dialect]
+    """By name."""
+    note: str = ""
 
-    def __post_init__(self) -> None:
-        """Prepare what every request needs."""
-        object.__setattr__(self, "quick", QuickReader(self.mlmodel.inputs))
+    @classmethod
+    def of(cls, loaded: Loaded, limits: Limits, observer: Observer) -> Model:
+        """Make a loaded model ready for requests."""
+        mlmodel, flavor, predictor, note = loaded
+        engine = Engine(predictor, limits, observer, inline=flavor not in FOREIGN_CODE)
+        dialects = [MlflowDialect(mlmodel, tuple(predictor.methods))]
+        return cls(mlmodel, flavor, predictor, engine, {dialect.name: dialect for dialect in dialects}, note)
 
-    def answer(self, body: bytes, content_type: str | None) -> Answer:
-        """The answer to the body of a POST to /invocations. Raises RequestError."""
-        if media_of(content_type) is Media.CSV:
-            return self._answer(parse_csv(body, self.mlmodel.inputs))
-        document = decode_json(body)
-        if (frame := self.quick.read(document)) is not None:
-            return self._predict(frame)
-        return self._answer(parse_json(document, self.mlmodel.inputs))
-
-    def _answer(self, payload: Payload) -> Answer:
-        try:
-            data = enforce(payload.data, self.mlmodel.inputs)
-            enforce_params(payload.params, self.mlmodel.params)
-        except RequestError as error:
-            message = f"Failed to predict data '{payload.data}'. \nError: {error.message}"
-            raise RequestError(message, error.code) from error
-        return self._predict(data)
-
-    def _predict(self, data: Any) -> Answer:
-        """What scikit-learn refuses is the request's fault, as MLflow sees it: 400."""
-        begin = perf_counter()
-        try:
-            predictions = self.predictor.predict(data, None)
-        except Exception as error:
-            logs.warn_once("predict_failed", error=repr(error)[:500])
-            raise RequestError(
-                "Encountered an unexpected error while evaluating the model. Verify that the serialized input Dataframe"
-                f" is compatible with the model for inference. Error: {error!r}"
-            ) from error
-        seconds = perf_counter() - begin
-        return Answer(self._encode(predictions), seconds)
-
-    @staticmethod
-    def _encode(predictions: Any) -> bytes:
-        try:
-            return encode(predictions)
-        except (TypeError, ValueError) as error:
-            logs.warn_once("predictions_not_json", error=repr(error)[:500])
-            raise RequestError(f"The predictions are no JSON: {error}", ErrorCode.INTERNAL_ERROR, 500) from error
+    def answer(self, dialect: str, request: HttpRequest) -> Answer:
+        """The answer to one request, in the calling thread. Raises RequestError; KeyError for an unknown dialect."""
+        speaks = self.dialects[dialect]
+        call = speaks.quick(request) or speaks.read(request)
+        result = self.engine.run_here(call)
+        return Answer(speaks.write(call, result).body, result.seconds)

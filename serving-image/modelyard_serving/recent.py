@@ -6,7 +6,9 @@ import json
 import secrets
 from base64 import b64encode
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from modelyard_serving.protocol.dialect import HttpRequest
 
 MAX_ITEM_BYTES = 64 * 1024
 """A longer body or answer is passed over."""
@@ -16,12 +18,18 @@ MAX_PAGE_BYTES = 1024 * 1024
 """Of the bodies and answers of one page; a page holds at least one request if there is one."""
 
 
+HEADERS = {"contentType": b"content-type", "headerLength": b"inference-header-content-length"}
+"""What is remembered of a request's headers: those that say how its body is to be read. Others may be secret."""
+MLFLOW = "mlflow"
+"""The dialect of requests to /invocations; the only one that older versions of this server remember."""
+
+
 class Remembered(NamedTuple):
     """A request that was answered with 200."""
 
     seq: int
-    content_type: str
-    body: bytes
+    dialect: str
+    request: HttpRequest
     answer: bytes
     seconds: float
     """What the model alone took."""
@@ -29,7 +37,7 @@ class Remembered(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes of the body and the answer."""
-        return len(self.body) + len(self.answer)
+        return len(self.request.body) + len(self.answer)
 
 
 class Recent:
@@ -44,13 +52,15 @@ class Recent:
         self._seq = 0
         self._bytes = 0
 
-    def add(self, content_type: str, body: bytes, answer: bytes, seconds: float) -> None:
+    def add(self, dialect: str, request: HttpRequest, answer: bytes, seconds: float) -> None:
         """Remember a request, unless it is too long or nothing is to be remembered."""
-        if not self._limit or len(body) > MAX_ITEM_BYTES or len(answer) > MAX_ITEM_BYTES:
+        if not self._limit or len(request.body) > MAX_ITEM_BYTES or len(answer) > MAX_ITEM_BYTES:
             return
         self._seq += 1
-        self._requests.append(Remembered(self._seq, content_type, body, answer, seconds))
-        self._bytes += len(body) + len(answer)
+        headers = {name: value for name in HEADERS.values() if (value := request.headers.get(name)) is not None}
+        kept = HttpRequest(request.body, headers, request.query)
+        self._requests.append(Remembered(self._seq, dialect, kept, answer, seconds))
+        self._bytes += len(request.body) + len(answer)
         while self._bytes > self._max_bytes or len(self._requests) > self._limit:
             self._bytes -= self._requests.popleft().size
 
@@ -70,14 +80,19 @@ class Recent:
 
 def write_page(instance: str, version: str, page: list[Remembered]) -> bytes:
     """The answer of `GET /modelyard/recent`; `read_page` of `reference` reads it."""
-    requests = [
-        {
-            "seq": each.seq,
-            "contentType": each.content_type,
-            "body": b64encode(each.body).decode(),
-            "answer": b64encode(each.answer).decode(),
-            "seconds": round(each.seconds, 6),
-        }
-        for each in page
-    ]
+    requests = list(map(_write, page))
     return json.dumps({"instance": instance, "version": version, "requests": requests}).encode()
+
+
+def _write(remembered: Remembered) -> dict[str, Any]:
+    request = remembered.request
+    headers = {key: request.headers.get(name, b"").decode("latin-1") for key, name in HEADERS.items()}
+    return {
+        "seq": remembered.seq,
+        "dialect": remembered.dialect,
+        **{key: value for key, value in headers.items() if value or key == "contentType"},
+        **({"query": dict(request.query)} if request.query else {}),
+        "body": b64encode(request.body).decode(),
+        "answer": b64encode(remembered.answer).decode(),
+        "seconds": round(remembered.seconds, 6),
+    }

@@ -17,7 +17,8 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
-from modelyard_serving.recent import MAX_ITEM_BYTES, Remembered
+from modelyard_serving.protocol.dialect import HttpRequest
+from modelyard_serving.recent import HEADERS, MAX_ITEM_BYTES, MLFLOW, Remembered
 
 PAGE = 64
 """How many requests to ask for at a time."""
@@ -118,14 +119,26 @@ def read_page(content: bytes) -> Page:
 
 
 def _read_request(request: Any) -> Remembered:
-    seq, seconds, content_type = request["seq"], request["seconds"], request["contentType"]
+    seq, seconds, dialect = request["seq"], request["seconds"], request.get("dialect", MLFLOW)
     if type(seq) is not int or not 0 < seq < 2**63:
         raise ValueError("seq is no positive number")
     if type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
         raise ValueError("seconds is no time")
-    if not isinstance(content_type, str) or len(content_type) > 1024:
-        raise ValueError("contentType is no short text")
+    if not isinstance(dialect, str) or len(dialect) > 16:
+        raise ValueError("dialect is no short text")
+    headers = {name: _short(request, key).encode("latin-1") for key, name in HEADERS.items() if key in request}
+    query = request.get("query", {})
+    if not isinstance(query, dict) or len(query) > 16:
+        raise ValueError("query is no short mapping")
     body, answer = (b64decode(request[name], validate=True) for name in ("body", "answer"))
     if len(body) > MAX_ITEM_BYTES or len(answer) > MAX_ITEM_BYTES:
         raise ValueError(f"a body or answer is larger than {MAX_ITEM_BYTES} bytes")
-    return Remembered(seq, content_type, body, answer, float(seconds))
+    known = HttpRequest(body, headers, {name: _short(query, name) for name in query})
+    return Remembered(seq, dialect, known, answer, float(seconds))
+
+
+def _short(texts: Any, key: str) -> str:
+    text = texts[key]
+    if not isinstance(text, str) or len(text) > 1024:
+        raise ValueError(f"{key} is no short text")
+    return text

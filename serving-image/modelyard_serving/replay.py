@@ -165,8 +165,13 @@ class Replay:
             time.sleep(_GLANCE_SECONDS)
 
     def _replay(self, request: Remembered, tally: Tally) -> None:
+        dialect = self._state.model.dialects.get(request.dialect)
+        if dialect is None:
+            tally.fetch_failed()
+            logs.warn_once("replay_dialect_unknown", dialect=request.dialect)
+            return
         try:
-            answer = self._state.model.answer(request.body, request.content_type)
+            answer = self._state.model.answer(request.dialect, request.request)
         except RequestError as error:
             logs.warn_once("replay_refused", error=error.message[:500])
             tally.failed()
@@ -176,7 +181,7 @@ class Replay:
             tally.failed()
             return
         try:
-            tally.compared(request, answer)
+            tally.compared(request, answer, dialect.predictions)
         except ValueError as error:
             tally.fetch_failed()
             logs.warn_once("replay_reference_unreadable", error=str(error)[:300])

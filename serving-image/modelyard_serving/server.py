@@ -114,7 +114,7 @@ def _listen(config: Config) -> socket.socket:
 def _load(state: State) -> None:
     start = time.monotonic()
     try:
-        state.ready(startup.bring_up(state.config))
+        state.ready(startup.bring_up(state.config, state.metrics))
     except StartupError as error:
         state.failed(error)
         return

@@ -9,32 +9,34 @@ from pathlib import Path
 
 from modelyard_serving import artifacts, flavors, logs, mlmodel
 from modelyard_serving.config import Config
+from modelyard_serving.engine.engine import Limits, Observer
 from modelyard_serving.errors import Reason, StartupError
-from modelyard_serving.model import Model
+from modelyard_serving.model import Loaded, Model
 
 
-def bring_up(config: Config) -> Model:
+def bring_up(config: Config, observer: Observer) -> Model:
     """Download, verify, load. Raises StartupError, whatever goes wrong."""
     try:
-        return _bring_up(config)
+        return _bring_up(config, observer)
     except StartupError:
         raise
     except Exception as error:
         raise StartupError(Reason.LOAD_FAILED, f"{type(error).__name__}: {error}") from error
 
 
-def _bring_up(config: Config) -> Model:
+def _bring_up(config: Config, observer: Observer) -> Model:
     start = time.monotonic()
     client = artifacts.s3_client(config.s3_endpoint)
     fetched = artifacts.fetch(client, config.source, config.digest, config.model_dir)
     verified = time.monotonic()
-    model = load(fetched.path)
+    model = Model.of(load(fetched.path), _limits(config), observer)
     # What has been made until now lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
     logs.event(
         "loaded",
         flavor=model.flavor,
+        runtime=model.predictor.runtime,
         files=fetched.files,
         bytes=fetched.bytes,
         reused=fetched.reused,
@@ -44,11 +46,15 @@ def _bring_up(config: Config) -> Model:
     return model
 
 
-def load(directory: Path) -> Model:
+def load(directory: Path) -> Loaded:
     """The model in a directory whose digest has been verified. Raises StartupError."""
     description = mlmodel.read(directory)
     flavor, loader = flavors.choose(description)
-    return Model(description, flavor, loader(directory, description))
+    return Loaded(description, flavor, loader(directory, description))
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(config.threads, config.max_queue, config.max_batch_rows)
 
 
 def report(error: StartupError, termination_log: Path) -> None:

@@ -10,6 +10,9 @@ from modelyard_serving.errors import ErrorCode, RequestError, StartupError
 from modelyard_serving.metrics import Metrics
 from modelyard_serving.model import Model
 
+STUCK_TIMEOUTS = 2
+"""A prediction that has taken so many times what a request may take is not expected to end."""
+
 
 class Phase(Enum):
     """A server goes through these once, in this order, or ends in FAILED."""
@@ -37,6 +40,11 @@ class State:
         if self.loaded is None:
             raise RequestError("The model is not loaded yet", ErrorCode.TEMPORARILY_UNAVAILABLE, 503)
         return self.loaded
+
+    @property
+    def stuck(self) -> bool:
+        """Whether no prediction can begin any more because none ends: only a new process helps."""
+        return self.loaded is not None and self.loaded.engine.stuck(STUCK_TIMEOUTS * self.config.request_seconds)
 
     def ready(self, model: Model) -> None:
         """The model is loaded; a server that has been told to end meanwhile stays draining."""

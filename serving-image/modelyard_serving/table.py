@@ -37,7 +37,9 @@ class Table:
         import pandas as pd  # noqa: PLC0415 - most processes never need it
 
         if self.block is not None:
-            return pd.DataFrame(self.block.T, columns=pd.Index(self.names, dtype=object), copy=False)
+            # The layout that pandas gives columns: with another one, BLAS may round otherwise.
+            block = np.ascontiguousarray(self.block)
+            return pd.DataFrame(block.T, columns=pd.Index(self.names, dtype=object), copy=False)
         return pd.DataFrame(self.columns)
 
     @property

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from modelyard_serving.compare import differences, predictions_of, rows
+from modelyard_serving.compare import differences, rows
 from modelyard_serving.distribution import Bins, Summary, summarize
 from modelyard_serving.metrics import SECONDS_BUCKETS, printable
 from modelyard_serving.model import Answer
@@ -76,12 +78,15 @@ class Tally:
         self._count()
         self._errors.inc()
 
-    def compared(self, request: Remembered, answer: Answer) -> None:
-        """Both versions have answered. Raises ValueError, and counts nothing, if the reference's is no answer."""
-        reference = predictions_of(request.answer)
+    def compared(self, request: Remembered, answer: Answer, read: Callable[[bytes], Any]) -> None:
+        """Both versions have answered, in a form that `read` understands.
+
+        Raises ValueError, and counts nothing, if the reference's is no answer.
+        """
+        reference = read(request.answer)
         expected = rows(reference)
         same = request.answer == answer.body
-        candidate = reference if same else predictions_of(answer.body)
+        candidate = reference if same else read(answer.body)
         found = [0.0] * len(expected) if same else differences(reference, candidate)
         self._summarized(REFERENCE, summarize(expected, self._bins), request.seconds)
         self._summarized(CANDIDATE, summarize(rows(candidate), self._bins), answer.seconds)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import sys
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 
 def encode(predictions: Any) -> bytes:
@@ -17,12 +17,15 @@ def encode(predictions: Any) -> bytes:
     A prediction that is not a number is written as NaN, as MLflow writes it (JSON itself knows no such number).
     Raises TypeError or ValueError for what JSON cannot hold.
     """
-    return json.dumps({"predictions": _plain(predictions)}, default=_encode_special).encode()
+    return _encode({"predictions": _plain(predictions)}).encode()
 
 
 def _plain(predictions: Any) -> Any:
     if isinstance(predictions, np.ndarray):
         return predictions.tolist()
+    # Without pandas there is nothing of its to write, and nothing is imported for asking.
+    if (pd := sys.modules.get("pandas")) is None:
+        return predictions
     if isinstance(predictions, pd.Series):
         predictions = predictions.to_frame()
     if isinstance(predictions, pd.DataFrame):
@@ -42,3 +45,7 @@ def _encode_special(value: Any) -> Any:
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     raise TypeError(f"a prediction of type {type(value).__name__} cannot be written as JSON")
+
+
+# Made once: json.dumps makes one for each call that names a default.
+_encode = json.JSONEncoder(default=_encode_special).encode

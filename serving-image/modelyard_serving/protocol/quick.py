@@ -1,22 +1,24 @@
 """The short way from the commonest request to the model's input.
 
 Most requests hold scalars that already have the types of a named column signature. For those, and only those, this
-builds the very DataFrame that parsing, casting and enforcement would arrive at, column order and memory layout
-included, at a tenth of the cost. Anything else is left to the long way, which knows how to convert and to complain.
+builds the very table that parsing, casting and enforcement would arrive at, column order included, at a tenth of the
+cost. Anything else is left to the long way, which knows how to convert and to complain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
-import pandas as pd
 
 from modelyard_serving.schema.types import ColumnSchema, Scalar, Schema
+from modelyard_serving.table import Table
 
 Values = list[Any]
+_SPLIT_KEYS = {"columns", "data"}
 
 
 @dataclass(frozen=True)
@@ -51,32 +53,57 @@ class QuickReader:
 
     def __init__(self, schema: Schema | None) -> None:
         self._columns = _quick_columns(schema)
+        self._names = [column.name for column in self._columns]
         self._required = frozenset(column.name for column in self._columns if column.required)
-        dtypes = {column.dtype for column in self._columns}
+        kinds = {(column.dtype, column.kind) for column in self._columns}
         # Columns of one type are one block of memory: making it at once is what saves most.
-        self._dtype = dtypes.pop() if len(dtypes) == 1 else None
-        self._index = pd.Index([column.name for column in self._columns], dtype=object)
+        self._dtype: Any = None
+        self._kind: _Kind | None = None
+        if len(kinds) == 1:
+            self._dtype, self._kind = kinds.pop()
 
-    def read(self, document: Mapping[str, Any]) -> pd.DataFrame | None:
+    def read(self, document: Any) -> Table | None:
         """The model's input, or None if the document must go the long way. Never raises."""
-        if not self._columns or len(document) != 1:
+        if not self._columns or type(document) is not dict or len(document) != 1:
             return None
         if (split := document.get("dataframe_split")) is not None:
-            return self._frame(_columns_of_split(split))
-        return self._frame(_columns_of_records(document.get("dataframe_records")))
+            return self._split(split)
+        return self._table(_columns_of_records(document.get("dataframe_records")))
 
-    def _frame(self, given: Mapping[str, Values] | None) -> pd.DataFrame | None:
+    def _split(self, split: Any) -> Table | None:
+        if type(split) is not dict or split.keys() != _SPLIT_KEYS:
+            return None
+        if split["columns"] == self._names and self._kind is not None:
+            return self.rows(split["data"])
+        return self._table(_columns_of_split(split))
+
+    def rows(self, rows: Any) -> Table | None:
+        """A table of rows that hold all columns in the schema's order; None if they do not, or not of one type."""
+        if self._kind is None or type(rows) is not list or not rows:
+            return None
+        width = len(self._names)
+        for row in rows:
+            if type(row) is not list or len(row) != width:
+                return None
+        values = rows[0] if len(rows) == 1 else list(chain.from_iterable(rows))
+        if not _exact(values, self._kind):
+            return None
+        # Rows lie side by side, as pandas and ONNX Runtime want them; a block has a column a line.
+        flat = np.array(values, dtype=self._dtype).reshape(len(rows), width)
+        return Table(tuple(self._names), len(rows), block=flat.T)
+
+    def _table(self, given: Mapping[str, Values] | None) -> Table | None:
         if given is None or not self._required <= given.keys():
             return None
         present = [column for column in self._columns if column.name in given]
         if not present or not all(_exact(given[column.name], column.kind) for column in present):
             return None
+        names = tuple([column.name for column in present])
+        rows = len(given[names[0]])
         if self._dtype is None:
             arrays = {column.name: np.array(given[column.name], dtype=column.dtype) for column in present}
-            return pd.DataFrame(arrays)
-        block = np.array([given[column.name] for column in present], dtype=self._dtype)
-        index = self._index if len(present) == len(self._columns) else [column.name for column in present]
-        return pd.DataFrame(block.T, columns=index, copy=False)
+            return Table(names, rows, columns=arrays)
+        return Table(names, rows, block=np.array([given[name] for name in names], dtype=self._dtype))
 
 
 def _quick_columns(schema: Schema | None) -> tuple[_Column, ...]:
@@ -91,9 +118,7 @@ def _quick_columns(schema: Schema | None) -> tuple[_Column, ...]:
     return tuple(columns) if len({column.name for column in columns}) == len(columns) else ()
 
 
-def _columns_of_split(split: Any) -> dict[str, Values] | None:
-    if not isinstance(split, dict) or split.keys() != {"columns", "data"}:
-        return None
+def _columns_of_split(split: Mapping[str, Any]) -> dict[str, Values] | None:
     names, rows = split["columns"], split["data"]
     if not (isinstance(names, list) and isinstance(rows, list) and rows and set(map(type, names)) == {str}):
         return None

@@ -12,9 +12,11 @@ from modelyard.desired.reader import Reader, control_token
 from modelyard.metrics import scrape
 from modelyard.metrics.parse import parse
 from modelyard_serving import control
+from modelyard_serving.compare import predictions_of
 from modelyard_serving.config import Config
 from modelyard_serving.metrics import Metrics, render
 from modelyard_serving.model import Answer
+from modelyard_serving.protocol.dialect import HttpRequest
 from modelyard_serving.recent import Remembered
 from modelyard_serving.server import GRACE_SECONDS
 from modelyard_serving.tally import Tally
@@ -44,8 +46,9 @@ def test_replays_are_read_as_they_were_counted() -> None:
     metrics, tally = Metrics(), Tally("3")
     metrics.loaded("churn", "4", "sha256:0", "sklearn")
     tally.compared(
-        Remembered(1, "text/csv", b"", b'{"predictions": [2.0, 4.0, "a,b}\\n"]}', 0.01),
+        Remembered(1, "mlflow", HttpRequest(b""), b'{"predictions": [2.0, 4.0, "a,b}\\n"]}', 0.01),
         Answer(b'{"predictions": [1.0, NaN, "a,b}\\n"]}', 0.02),
+        predictions_of,
     )
     tally.failed()
     tally.fetch_failed()

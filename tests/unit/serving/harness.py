@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,13 @@ from typing import Any
 import httpx
 
 from modelyard_serving.app import create_app
+from modelyard_serving.call import PREDICT, Predictor
 from modelyard_serving.config import Config, Source
+from modelyard_serving.engine.engine import Limits
 from modelyard_serving.errors import RequestError
+from modelyard_serving.metrics import Metrics
+from modelyard_serving.model import Loaded, Model
+from modelyard_serving.protocol.dialect import HttpRequest
 from modelyard_serving.startup import load
 from modelyard_serving.state import State
 
@@ -37,6 +43,22 @@ def config(**fields: Any) -> Config:
     return Config(**{**defaults, **fields})
 
 
+def model(directory: Path) -> Model:
+    """The model in `directory`, as a server makes it ready."""
+    return Model.of(load(directory), Limits(), Metrics())
+
+
+def predicts(state: State, function: Callable[[], Any]) -> Model:
+    """Put a model in the place of the one that is served, with the same signature."""
+    loaded = Loaded(state.model.mlmodel, "sklearn", Predictor({PREDICT: lambda _data, _params: function()}))
+    state.loaded = Model.of(loaded, Limits(), Metrics())
+    return state.loaded
+
+
+def request(body: bytes, content_type: str | None = JSON) -> HttpRequest:
+    return HttpRequest(body, {} if content_type is None else {b"content-type": content_type.encode("latin-1")})
+
+
 def client(app: Any) -> httpx.AsyncClient:
     """Speaks HTTP to an application in this process; what it raises is answered as a server would, with 500."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://model")
@@ -45,7 +67,7 @@ def client(app: Any) -> httpx.AsyncClient:
 def our_app(directory: Path, **fields: Any) -> Any:
     """Our application, ready, over the model in `directory`."""
     state = State(config(**fields))
-    state.ready(load(directory))
+    state.ready(model(directory))
     return create_app(state)
 
 
@@ -67,7 +89,7 @@ class Pair:
 
     def __init__(self, directory: Path) -> None:
         self._theirs = mlflow.pyfunc.load_model(str(directory), suppress_warnings=True)
-        self._ours = load(directory)
+        self._ours = model(directory)
 
     def post(self, body: Any, content_type: str | None = JSON) -> tuple[Answer, Answer]:
         """(MLflow's answer, our answer) to a body: bytes or text as they are, anything else as JSON."""
@@ -90,6 +112,6 @@ class Pair:
 
     def _post_ours(self, content: bytes, content_type: str | None) -> Answer:
         try:
-            return Answer(200, None, self._ours.answer(content, content_type).body.decode())
+            return Answer(200, None, self._ours.answer("mlflow", request(content, content_type)).body.decode())
         except RequestError as error:
             return Answer(error.status, error.code, error.message)

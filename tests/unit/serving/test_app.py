@@ -11,10 +11,7 @@ import httpx
 import pytest
 
 from modelyard_serving.app import create_app
-from modelyard_serving.call import PREDICT, Predictor
 from modelyard_serving.errors import Reason, RequestError, StartupError
-from modelyard_serving.model import Answer, Model
-from modelyard_serving.startup import load
 from modelyard_serving.state import Phase, State
 from tests.unit.serving import harness
 
@@ -28,7 +25,7 @@ def loading() -> State:
 
 @pytest.fixture
 def ready(loading: State, saved_model: Callable[[str], Path]) -> State:
-    loading.ready(load(saved_model("labels_text")))
+    loading.ready(harness.model(saved_model("labels_text")))
     return loading
 
 
@@ -97,6 +94,9 @@ async def test_metadata_says_what_is_served(ready: State) -> None:
         "source": "s3://models/churn/3",
         "digest": "sha256:" + "0" * 64,
         "flavor": "sklearn",
+        "runtime": "native",
+        "runtime_note": None,
+        "methods": ["predict", "predict_proba", "predict_log_proba", "decision_function"],
         "mlflow_version": "3.17.2",
     }
 
@@ -192,15 +192,15 @@ async def test_refusals_of_the_router_speak_the_dialect(
     assert (response.status_code, response.json()["error_code"]) == (status, code)
 
 
-async def test_health_is_answered_while_a_prediction_runs(ready: State, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_health_is_answered_while_a_prediction_runs(ready: State) -> None:
     started, finish = threading.Event(), threading.Event()
 
-    def slow(*_: object) -> Answer:
+    def slow() -> list[str]:
         started.set()
         assert finish.wait(30)
-        return Answer(b"{}", 0.1)
+        return ["stays"]
 
-    monkeypatch.setattr(type(ready.model), "answer", slow)
+    harness.predicts(ready, slow)
     async with client(ready) as http:
         prediction = asyncio.create_task(http.post("/invocations", json=ROW))
         assert await asyncio.to_thread(started.wait, 30)
@@ -211,17 +211,17 @@ async def test_health_is_answered_while_a_prediction_runs(ready: State, monkeypa
 
 
 async def test_a_fault_of_ours_is_a_500_that_gives_nothing_away(ready: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> bytes:
+    async def broken(*_: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(type(ready.model), "answer", broken)
+    monkeypatch.setattr(type(ready.model.engine), "run", broken)
     response = await post(ready, json=ROW)
     assert (response.status_code, response.json()["error_code"]) == (500, "INTERNAL_ERROR")
     assert "secret" not in response.text
 
 
 def test_predictions_that_are_no_json_are_a_500(ready: State) -> None:
-    model = Model(ready.model.mlmodel, "sklearn", Predictor({PREDICT: lambda _data, _params: object()}))
+    model = harness.predicts(ready, object)
     with pytest.raises(RequestError, match="no JSON") as raised:
-        model.answer(json.dumps(ROW).encode(), "application/json")
+        model.answer("mlflow", harness.request(json.dumps(ROW).encode()))
     assert (raised.value.status, raised.value.code) == (500, "INTERNAL_ERROR")

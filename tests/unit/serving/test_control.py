@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 from modelyard_serving.app import create_app
-from modelyard_serving.startup import load
 from modelyard_serving.state import Phase, State
 from tests.unit.serving import harness
 from tests.unit.serving.processes import ROW
@@ -23,7 +22,7 @@ LEASE = {"from": [], "version": "2", "seconds": 0}
 @pytest.fixture
 def state(saved_model: Callable[[str], Path]) -> State:
     state = State(harness.config(control_token=TOKEN, recent_requests=3))
-    state.ready(load(saved_model("labels_text")))
+    state.ready(harness.model(saved_model("labels_text")))
     return state
 
 

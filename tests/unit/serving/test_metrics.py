@@ -11,8 +11,6 @@ import pytest
 
 from modelyard_serving.app import create_app
 from modelyard_serving.metrics import SECONDS_BUCKETS, Metrics, printable, render, resident_memory
-from modelyard_serving.model import Answer
-from modelyard_serving.startup import load
 from modelyard_serving.state import State
 from tests.unit.serving import harness
 from tests.unit.serving.processes import ROW
@@ -22,7 +20,7 @@ from tests.unit.serving.prometheus import Scrape
 @pytest.fixture
 def state(saved_model: Callable[[str], Path]) -> State:
     state = State(harness.config())
-    state.ready(load(saved_model("labels_text")))
+    state.ready(harness.model(saved_model("labels_text")))
     return state
 
 
@@ -54,15 +52,15 @@ async def test_requests_are_counted_by_status_and_timed(state: State) -> None:
     assert found("modelyard_requests_in_flight") == 0
 
 
-async def test_requests_being_answered_are_in_flight(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_being_answered_are_in_flight(state: State) -> None:
     started, finish = threading.Event(), threading.Event()
 
-    def slow(*_: object) -> Answer:
+    def slow() -> list[str]:
         started.set()
         assert finish.wait(30)
-        return Answer(b"{}", 0.1)
+        return ["stays"]
 
-    monkeypatch.setattr(type(state.model), "answer", slow)
+    harness.predicts(state, slow)
     async with harness.client(create_app(state)) as http:
         prediction = asyncio.create_task(http.post("/invocations", json=ROW))
         assert await asyncio.to_thread(started.wait, 30)

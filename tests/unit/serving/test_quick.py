@@ -53,9 +53,11 @@ def cases(draw: st.DrawFn) -> tuple[ColumnSchema, dict[str, Any]]:
 @settings(max_examples=400, deadline=None)
 def test_makes_the_frame_of_the_long_way(case: tuple[ColumnSchema, dict[str, Any]]) -> None:
     columns, document = case
-    quick = QuickReader(columns).read(document)
-    if quick is None:
+    table = QuickReader(columns).read(document)
+    if table is None:
         return
+    quick = table.frame()
+    assert table.rows == len(quick)
     long = enforce(parse_json(document, columns).data, columns)
     pd.testing.assert_frame_equal(quick, long, check_exact=True)
     assert type(quick.index) is type(long.index)
@@ -80,9 +82,9 @@ MIXED = schema(("a", "double", True), ("n", "long", True), ("s", "string", False
     ],
 )
 def test_takes_the_common_request(columns: ColumnSchema, document: dict[str, Any], dtypes: dict[str, str]) -> None:
-    frame = QuickReader(columns).read(document)
-    assert frame is not None
-    assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == dtypes
+    table = QuickReader(columns).read(document)
+    assert table is not None
+    assert {name: str(dtype) for name, dtype in table.frame().dtypes.items()} == dtypes
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from modelyard_serving.protocol.dialect import HttpRequest
 from modelyard_serving.recent import MAX_BYTES, MAX_ITEM_BYTES, MAX_PAGE_BYTES, Recent, write_page
 from modelyard_serving.reference import PAGE, Address, FetchError, read_page
 
@@ -15,7 +16,8 @@ def remembered(recent: Recent) -> list[int]:
 
 
 def add(recent: Recent, body: bytes = b"body", answer: bytes = b"answer") -> None:
-    recent.add("text/csv", body, answer, 0.5)
+    request = HttpRequest(body, {b"content-type": b"text/csv", b"authorization": b"secret"}, {"method": "predict"})
+    recent.add("mlflow", request, answer, 0.5)
 
 
 def test_only_the_newest_are_remembered() -> None:
@@ -64,7 +66,40 @@ def test_a_page_is_read_as_it_was_written() -> None:
     assert (page.instance, page.version, list(page.requests)) == (recent.instance, "3", recent.page(0, 10))
 
 
+def test_of_the_headers_only_those_that_say_how_to_read_the_body_are_kept() -> None:
+    recent = Recent(3)
+    add(recent)
+    assert recent.page(0, 1)[0].request.headers == {b"content-type": b"text/csv"}
+    assert b"secret" not in write_page(recent.instance, "3", recent.page(0, 10))
+
+
+def test_a_page_of_an_older_server_holds_requests_to_invocations() -> None:
+    page = read_page(json.dumps({"instance": "x", "version": "3", "requests": [REQUEST]}).encode())
+    assert (page.requests[0].dialect, page.requests[0].request.query) == ("mlflow", {})
+
+
 REQUEST: dict[str, Any] = {"seq": 1, "contentType": "text/csv", "body": "YQ==", "answer": "YQ==", "seconds": 0.1}
+
+
+WRONG: tuple[dict[str, Any], ...] = (
+    {"seq": 0},
+    {"seq": True},
+    {"seq": 2**63},
+    {"seq": "1"},
+    {"seconds": -1},
+    {"seconds": math.nan},
+    {"seconds": None},
+    {"contentType": None},
+    {"contentType": "x" * 1025},
+    {"headerLength": 5},
+    {"dialect": None},
+    {"dialect": "x" * 17},
+    {"query": []},
+    {"query": {"method": 5}},
+    {"body": "*"},
+    {"body": None},
+    {"answer": "A" * 100_000},
+)
 
 
 @pytest.mark.parametrize(
@@ -83,20 +118,7 @@ REQUEST: dict[str, Any] = {"seq": 1, "contentType": "text/csv", "body": "YQ==", 
         json.dumps({"instance": "x", "version": "3", "requests": [REQUEST] * (PAGE + 1)}).encode(),
         *(
             json.dumps({"instance": "x", "version": "3", "requests": [{**REQUEST, **wrong}]}).encode()
-            for wrong in (
-                {"seq": 0},
-                {"seq": True},
-                {"seq": 2**63},
-                {"seq": "1"},
-                {"seconds": -1},
-                {"seconds": math.nan},
-                {"seconds": None},
-                {"contentType": None},
-                {"contentType": "x" * 1025},
-                {"body": "*"},
-                {"body": None},
-                {"answer": "A" * 100_000},
-            )
+            for wrong in WRONG
         ),
         json.dumps({"instance": "x", "version": "3", "requests": [None]}).encode(),
     ],

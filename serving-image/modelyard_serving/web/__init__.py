@@ -1,0 +1,1 @@
+"""The hot way of an HTTP request: from the socket to a dialect and back."""

@@ -1,0 +1,36 @@
+"""Takes requests for predictions out of the stream before the framework sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from modelyard_serving.state import Phase, State
+
+_CLOSE: tuple[bytes, bytes] = (b"connection", b"close")
+
+
+class Dispatch:
+    """The ASGI application: POSTs to known paths go straight to their endpoints, all else to the framework's routes."""
+
+    def __init__(self, endpoints: Mapping[str, ASGIApp], rest: ASGIApp, state: State) -> None:
+        self._endpoints = endpoints
+        self._rest = rest
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            endpoint = self._endpoints.get(scope["path"])
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+                return
+
+        async def send_closing(message: Message) -> None:
+            # Tells clients, while the server drains, to open their next connection elsewhere.
+            if message["type"] == "http.response.start" and self._state.phase is Phase.DRAINING:
+                message = {**message, "headers": [*message.get("headers", []), _CLOSE]}
+            await send(message)
+
+        await self._rest(scope, receive, send_closing)

@@ -1,0 +1,148 @@
+"""One way for a request for predictions, whatever its protocol: read, predict, answer, count, remember."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import TypeVar
+from urllib.parse import quote
+
+from starlette.types import Receive, Scope, Send
+
+from modelyard_serving import logs
+from modelyard_serving.call import Reply
+from modelyard_serving.errors import ErrorCode, RequestError
+from modelyard_serving.model import Model
+from modelyard_serving.protocol.dialect import HttpRequest
+from modelyard_serving.recent import Recent
+from modelyard_serving.state import Phase, State
+from modelyard_serving.web.body import Body
+from modelyard_serving.web.budget import Budget
+from modelyard_serving.web.requests import REQUEST_ID, RequestIds, query_of, seconds_of
+
+T = TypeVar("T")
+Refuse = Callable[[RequestError], Reply]
+
+INLINE_BYTES = 32 * 1024
+"""A longer body is read in a thread: the event loop, and all other requests with it, would wait."""
+INLINE_ROWS = 256
+"""An answer of more rows is written in a thread."""
+HELD_BODIES = 4
+"""How many bodies of the largest size may be held at a time."""
+
+_CLOSE: tuple[bytes, bytes] = (b"connection", b"close")
+
+
+class Shared:
+    """What all endpoints of a process have in common."""
+
+    def __init__(self, state: State, recent: Recent) -> None:
+        config = state.config
+        self.state = state
+        self.recent = recent
+        self.ids = RequestIds()
+        self.budget = Budget(config.max_body_bytes * HELD_BODIES)
+        self.headers = [
+            (b"x-modelyard-model", _header(config.model_name)),
+            (b"x-modelyard-version", _header(config.model_version)),
+        ]
+        self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="read")
+        self._waiting = 0
+
+    async def in_thread(self, function: Callable[[], T]) -> T:
+        """The function's result. Raises RequestError (503) if too many wait for a thread."""
+        if self._waiting >= self.state.config.max_queue:
+            message = f"The server is busy: {self._waiting} requests wait to be read"
+            raise RequestError(message, ErrorCode.TEMPORARILY_UNAVAILABLE, 503, retry_after=1)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+        finally:
+            self._waiting -= 1
+
+
+class Endpoint:
+    """POST in one dialect, as plain ASGI: what these requests cost beyond the prediction is what matters here."""
+
+    def __init__(self, shared: Shared, dialect: str, refuse: Refuse) -> None:
+        """`refuse` writes errors before there is a model, too."""
+        self._shared = shared
+        self._state = shared.state
+        self._metrics = shared.state.metrics
+        self._dialect = dialect
+        self._refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; a client that went away gets none."""
+        self._metrics.in_flight += 1
+        body = Body(receive, self._state.config.max_body_bytes, self._shared.budget)
+        try:
+            await self._respond(scope, body, send)
+        finally:
+            self._metrics.in_flight -= 1
+            body.release()
+
+    async def _respond(self, scope: Scope, body: Body, send: Send) -> None:
+        given: dict[bytes, bytes] = dict(scope["headers"])
+        closing = self._state.phase is Phase.DRAINING
+        begin = perf_counter()
+        try:
+            model = self._state.model
+            seconds = seconds_of(given, self._state.config.request_seconds)
+            content = await body.read(given, seconds)
+            if content is None:
+                return
+            # How long a client takes to send its request says nothing about this server.
+            begin = perf_counter()
+            reply = await self._answer(model, HttpRequest(content, given, query_of(scope["query_string"])), seconds)
+        except RequestError as error:
+            # The rest of a body that was not read whole cannot be followed by another request.
+            closing = closing or error.status in (408, 413, 503)
+            reply = self._refusal(error)
+        except asyncio.CancelledError:
+            # Only the end of the process cancels, when a request takes longer than it may. The task ends with this.
+            message = "The server is shutting down"
+            reply = self._refusal(RequestError(message, ErrorCode.TEMPORARILY_UNAVAILABLE, 503))
+        except Exception as error:
+            logs.warning("request_failed", error=repr(error)[:500])
+            reply = self._refusal(RequestError("The server failed on this request", ErrorCode.INTERNAL_ERROR, 500))
+        # Before it is sent: who has the answer finds it counted.
+        self._metrics.answered(reply.status, perf_counter() - begin)
+        headers = [
+            (b"content-type", reply.content_type),
+            (b"content-length", b"%d" % len(reply.body)),
+            *self._shared.headers,
+            (REQUEST_ID, self._shared.ids.of(given)),
+            *reply.headers,
+        ]
+        if closing:
+            headers.append(_CLOSE)
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _answer(self, model: Model, request: HttpRequest, seconds: float) -> Reply:
+        dialect = model.dialects[self._dialect]
+        call = dialect.quick(request) if len(request.body) <= INLINE_BYTES else None
+        if call is None:
+            call = await self._shared.in_thread(lambda: dialect.quick(request) or dialect.read(request))
+        result = await model.engine.run(call, seconds)
+        if call.rows <= INLINE_ROWS:
+            reply = dialect.write(call, result)
+        else:
+            reply = await self._shared.in_thread(lambda: dialect.write(call, result))
+        self._shared.recent.add(self._dialect, request, reply.body, result.seconds)
+        return reply
+
+    def _refusal(self, error: RequestError) -> Reply:
+        reply = self._refuse(error)
+        if error.retry_after is None:
+            return reply
+        headers = (*reply.headers, (b"retry-after", b"%d" % error.retry_after))
+        return Reply(reply.body, reply.content_type, reply.status, headers)
+
+
+def _header(value: str) -> bytes:
+    """A name as a header's value: printable ASCII as it is, the rest percent-encoded as UTF-8."""
+    return quote(value, safe=" !#$&'()*+,/:;<=>?@[]^`{|}").encode()

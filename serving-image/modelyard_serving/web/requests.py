@@ -1,0 +1,53 @@
+"""What a request's headers ask of the server, whatever its protocol."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import secrets
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from modelyard_serving.errors import ErrorCode, RequestError
+
+REQUEST_ID = b"x-request-id"
+TIMEOUT = b"x-request-timeout"
+_MAX_ID_BYTES = 128
+
+
+class RequestIds:
+    """Names requests: by the name they came with, or by a new one."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+
+    def of(self, headers: Mapping[bytes, bytes]) -> bytes:
+        """The client's `X-Request-Id` if it is one (printable ASCII, at most 128 bytes), else one of our own."""
+        given = headers.get(REQUEST_ID)
+        if given and len(given) <= _MAX_ID_BYTES and given.isascii() and given.decode("ascii").isprintable():
+            return given
+        return f"{self._prefix}-{next(self._numbers)}".encode()
+
+
+def seconds_of(headers: Mapping[bytes, bytes], limit: float) -> float:
+    """How long the request may take: what `X-Request-Timeout` says, in seconds, but `limit` at most.
+
+    Raises RequestError (400) for what is no positive number.
+    """
+    given = headers.get(TIMEOUT)
+    if given is None:
+        return limit
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        message = f"X-Request-Timeout must be a positive number of seconds, not {given[:64]!r}"
+        raise RequestError(message, ErrorCode.INVALID_PARAMETER_VALUE)
+    return min(seconds, limit)
+
+
+def query_of(query: bytes) -> dict[str, str]:
+    """The parameters of a query; the last one of a name counts."""
+    return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
