@@ -1,0 +1,42 @@
+"""Reads the JSON object of a request whose protocol is not MLflow's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+from modelyard_serving.errors import RequestError
+
+_ECHO = 200
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body; NaN and Infinity are numbers, as Python's clients write them.
+
+    Raises RequestError (400 BAD_REQUEST).
+    """
+    try:
+        document = orjson.loads(body)
+    except ValueError:
+        document = _read_leniently(body)
+    if not isinstance(document, dict):
+        raise RequestError(f"The request must be a JSON object, not {kind_of(document)}.")
+    return document
+
+
+def _read_leniently(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:  # ValueError: JSONDecodeError and UnicodeDecodeError
+        echo = repr(body) if len(body) <= _ECHO else f"{body[:_ECHO]!r}…"
+        raise RequestError(f"The request is no JSON: {str(error)[:_ECHO]}. Received: {echo}") from error
+
+
+def kind_of(value: Any) -> str:
+    """What a JSON value is, for messages."""
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
+    return names.get(type(value), "an object")
