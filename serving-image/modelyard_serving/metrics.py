@@ -54,13 +54,13 @@ class Metrics:
         )
         self._batch_requests = Histogram(
             "modelyard_batch_requests",
-            "How many requests were predicted together.",
+            "How many requests that had to wait were predicted together.",
             buckets=BATCH_BUCKETS,
             registry=self.registry,
         )
         self._batch_rows = Histogram(
             "modelyard_batch_rows",
-            "How many rows were predicted together.",
+            "How many rows of requests that had to wait were predicted together.",
             buckets=BATCH_BUCKETS,
             registry=self.registry,
         )
@@ -73,9 +73,8 @@ class Metrics:
         self._info.labels(printable(model), printable(version), digest, flavor).set(1)
         self._memory.set(resident_memory())
 
-    def predicted(self, calls: int, rows: int, seconds: float) -> None:
-        """So many requests were predicted together."""
-        del seconds
+    def predicted(self, calls: int, rows: int) -> None:
+        """So many requests, which had been waiting, were predicted together."""
         self._batch_requests.observe(calls)
         self._batch_rows.observe(rows)
 

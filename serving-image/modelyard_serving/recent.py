@@ -57,9 +57,8 @@ class Recent:
         if not self._limit or len(request.body) > MAX_ITEM_BYTES or len(answer) > MAX_ITEM_BYTES:
             return
         self._seq += 1
-        headers = {name: value for name in HEADERS.values() if (value := request.headers.get(name)) is not None}
-        kept = HttpRequest(request.body, headers, request.query)
-        self._requests.append(Remembered(self._seq, dialect, kept, answer, seconds))
+        # Only what is given out is reduced to the headers that may be: this is done for every request.
+        self._requests.append(Remembered(self._seq, dialect, request, answer, seconds))
         self._bytes += len(request.body) + len(answer)
         while self._bytes > self._max_bytes or len(self._requests) > self._limit:
             self._bytes -= self._requests.popleft().size
@@ -68,13 +67,13 @@ class Recent:
         """At most `limit` requests numbered above `after`, the oldest first."""
         page: list[Remembered] = []
         size = 0
-        for request in self._requests:
-            if request.seq <= after:
+        for remembered in self._requests:
+            if remembered.seq <= after:
                 continue
-            size += request.size
+            size += remembered.size
             if page and (size > MAX_PAGE_BYTES or len(page) >= limit):
                 break
-            page.append(request)
+            page.append(remembered._replace(request=_reduced(remembered.request)))
         return page
 
 
@@ -82,6 +81,11 @@ def write_page(instance: str, version: str, page: list[Remembered]) -> bytes:
     """The answer of `GET /modelyard/recent`; `read_page` of `reference` reads it."""
     requests = list(map(_write, page))
     return json.dumps({"instance": instance, "version": version, "requests": requests}).encode()
+
+
+def _reduced(request: HttpRequest) -> HttpRequest:
+    headers = {name: value for name in HEADERS.values() if (value := request.headers.get(name)) is not None}
+    return HttpRequest(request.body, headers, request.query)
 
 
 def _write(remembered: Remembered) -> dict[str, Any]:

@@ -36,8 +36,8 @@ class Limits:
 class Observer(Protocol):
     """Is told what the engine does, by several threads."""
 
-    def predicted(self, calls: int, rows: int, seconds: float) -> None:
-        """So many calls were predicted together."""
+    def predicted(self, calls: int, rows: int) -> None:
+        """So many calls, which had been waiting, were predicted together."""
 
 
 class Engine:
@@ -95,7 +95,9 @@ class Engine:
         """Predict in the calling thread, alone. Raises RequestError (400)."""
         begin = perf_counter()
         outputs = self._predict(call)
-        return self._predicted([call], [outputs], begin)[0]
+        seconds = perf_counter() - begin
+        self._pace.record(call.rows, seconds)
+        return Result(outputs, seconds)
 
     def depth(self) -> int:
         """How many calls wait."""
@@ -119,27 +121,23 @@ class Engine:
     def _execute(self, calls: Sequence[Call]) -> list[Result | BaseException]:
         if len(calls) > 1:
             try:
-                begin = perf_counter()
-                parts = batch.split(self._predict(batch.merge(calls)), calls)
+                merged = batch.merge(calls)
+                outputs, seconds = self.run_here(merged)
+                parts = batch.split(outputs, calls)
                 if parts is not None:
-                    return list(self._predicted(calls, parts, begin))
+                    self._observer.predicted(len(calls), merged.rows)
+                    return [Result(part, seconds) for part in parts]
             except RequestError:
                 # One of them is to blame: each for itself.
                 pass
         return [self._alone(call) for call in calls]
 
     def _alone(self, call: Call) -> Result | BaseException:
+        self._observer.predicted(1, call.rows)
         try:
             return self.run_here(call)
         except RequestError as error:
             return error
-
-    def _predicted(self, calls: Sequence[Call], outputs: Sequence[tuple[Any, ...]], begin: float) -> list[Result]:
-        seconds = perf_counter() - begin
-        rows = sum([call.rows for call in calls])
-        self._pace.record(rows, seconds)
-        self._observer.predicted(len(calls), rows, seconds)
-        return [Result(each, seconds) for each in outputs]
 
     def _predict(self, call: Call) -> tuple[Any, ...]:
         """What the model refuses is the request's fault, as MLflow sees it: 400."""
@@ -147,6 +145,8 @@ class Engine:
         try:
             if isinstance(data, Table) and not predictor.takes_tables:
                 data = data.frame()
+            if len(call.methods) == 1:
+                return (predictor.methods[call.methods[0]](data, call.params),)
             return tuple([predictor.methods[method](data, call.params) for method in call.methods])
         except RequestError:
             raise

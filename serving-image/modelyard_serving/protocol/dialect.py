@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from modelyard_serving.call import Call, Reply, Result
 from modelyard_serving.errors import RequestError
 
+_NONE: Mapping[Any, Any] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+
+class HttpRequest(NamedTuple):
     """A POST whose body has arrived. Names of headers are lower case."""
 
     body: bytes
-    headers: Mapping[bytes, bytes] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[bytes, bytes] = _NONE
+    query: Mapping[str, str] = _NONE
 
     @property
     def content_type(self) -> str | None:

@@ -9,13 +9,15 @@ from starlette.types import Receive
 
 from modelyard_serving.errors import RequestError
 from modelyard_serving.web.budget import Budget
+from modelyard_serving.web.slow import SlowClients
 
 
 class Body:
     """The body of one request, while it is held in memory."""
 
-    def __init__(self, receive: Receive, limit: int, budget: Budget) -> None:
+    def __init__(self, receive: Receive, limit: int, budget: Budget, slow: SlowClients) -> None:
         """`limit`: bytes that it may have."""
+        self._slow = slow
         self._receive = receive
         self._limit = limit
         self._budget = budget
@@ -30,11 +32,15 @@ class Body:
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and (len(declared) > 18 or int(declared) > self._limit):
             raise self._too_long()
+        reading = self._slow.begin(seconds)
         try:
-            async with asyncio.timeout(seconds):
-                return await self._chunks()
-        except TimeoutError:
+            return await self._chunks()
+        except asyncio.CancelledError:
+            if not reading.expired or reading.task is None or reading.task.uncancel():
+                raise
             raise RequestError(f"The request took longer than {seconds:g} seconds to arrive", status=408) from None
+        finally:
+            self._slow.end(reading)
 
     def release(self) -> None:
         """Give its memory back to the budget."""

@@ -21,6 +21,7 @@ from modelyard_serving.state import Phase, State
 from modelyard_serving.web.body import Body
 from modelyard_serving.web.budget import Budget
 from modelyard_serving.web.requests import REQUEST_ID, RequestIds, query_of, seconds_of
+from modelyard_serving.web.slow import SlowClients
 
 T = TypeVar("T")
 Refuse = Callable[[RequestError], Reply]
@@ -43,6 +44,7 @@ class Shared:
         self.state = state
         self.recent = recent
         self.ids = RequestIds()
+        self.slow = SlowClients()
         self.budget = Budget(config.max_body_bytes * HELD_BODIES)
         self.headers = [
             (b"x-modelyard-model", _header(config.model_name)),
@@ -77,7 +79,7 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a client that went away gets none."""
         self._metrics.in_flight += 1
-        body = Body(receive, self._state.config.max_body_bytes, self._shared.budget)
+        body = Body(receive, self._state.config.max_body_bytes, self._shared.budget, self._shared.slow)
         try:
             await self._respond(scope, body, send)
         finally:
