@@ -99,3 +99,7 @@ bench-deployments: bootstrap cluster-build ## Measure what a thousand ModelDeplo
 .PHONY: bench-registry
 bench-registry: bootstrap cluster-build ## Measure a registry of thousands of versions beside MLflow's own
 	$(UV) run python -m tests.bench.registry
+
+.PHONY: bench-serving
+bench-serving: bootstrap cluster-build ## Measure the serving image beside mlflow models serve and MLServer
+	$(UV) run python -m tests.bench.serving
