@@ -29,8 +29,6 @@ from modelyard_serving.schema.types import ColumnSchema, Schema
 INSTANCES = "instances"
 PARAMETERS = "parameters"
 """MLflow's `params`, under the name that other servers of V1 have for them."""
-QUICK_BYTES = 64 * 1024
-"""A longer body takes more than microseconds to read."""
 
 
 class V1Dialect:
@@ -48,7 +46,7 @@ class V1Dialect:
 
     def quick(self, request: HttpRequest) -> Call | None:
         """JSON rows that already have the types of the signature."""
-        if request.headers.get(b"content-type") not in (None, b"application/json") or len(request.body) > QUICK_BYTES:
+        if request.headers.get(b"content-type") not in (None, b"application/json"):
             return None
         try:
             document = orjson.loads(request.body)
@@ -90,7 +88,8 @@ class V1Dialect:
             logs.warn_once("predictions_not_json", error=repr(error)[:500])
             raise RequestError(f"The predictions are no JSON: {error}", ErrorCode.INTERNAL_ERROR, 500) from error
 
-    def refuse(self, error: RequestError) -> Reply:
+    @staticmethod
+    def refuse(error: RequestError) -> Reply:
         """`{"error": …}`."""
         return Reply(json.dumps({"error": error.message}).encode(), status=error.status)
 

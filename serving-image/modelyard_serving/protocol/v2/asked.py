@@ -25,6 +25,12 @@ class Asked:
     """For each part of the answer: the method, the column of its output (None: all of it), whether as binary data."""
     id: str | None = None
 
+    @property
+    def plain(self) -> str | None:
+        """The method whose whole output, as JSON, is the answer."""
+        (method, column, binary), *others = self.outputs
+        return method if column is None and not binary and not others else None
+
 
 def asked_of(request: InferRequest, methods: Collection[str], columns: Collection[str]) -> Asked:
     """`columns`: names of the tensors that `predict` gives, where the signature says so.

@@ -31,6 +31,9 @@ NUMPY: Mapping[str, np.dtype[Any]] = {
 NAMES: Mapping[np.dtype[Any], str] = {dtype: name for name, dtype in NUMPY.items()}
 """The protocol's name of a numpy type."""
 
+PLAIN: Mapping[int, str] = {dtype.num: name for dtype, name in NAMES.items() if name != FP16}
+"""The name by numpy's number of the type; native byte order is implied, as in all that a model computes."""
+
 _SCALARS: Mapping[Scalar, str] = {
     Scalar.boolean: "BOOL",
     Scalar.integer: "INT32",

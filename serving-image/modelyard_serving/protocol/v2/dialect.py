@@ -6,20 +6,29 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from modelyard_serving.call import Call, Reply, Result
+import numpy as np
+import orjson
+
+from modelyard_serving.call import PREDICT, Call, Reply, Result
 from modelyard_serving.errors import RequestError
 from modelyard_serving.mlmodel import MLmodel
 from modelyard_serving.protocol.dialect import HttpRequest
 from modelyard_serving.protocol.mlflow import count_rows
 from modelyard_serving.protocol.v2 import compared, rest
 from modelyard_serving.protocol.v2.asked import Asked, answered, asked_of, output_columns, params_of
+from modelyard_serving.protocol.v2.datatypes import PLAIN
 from modelyard_serving.protocol.v2.inputs import TableReader
 from modelyard_serving.protocol.v2.media import header_length
 from modelyard_serving.protocol.v2.message import InferRequest
+from modelyard_serving.protocol.v2.quick import QuickTensors
 from modelyard_serving.schema.params import enforce_params
+from modelyard_serving.table import Table
 
 QUICK_BYTES = 64 * 1024
 """A longer body takes more than microseconds to read."""
+BARE = InferRequest(())
+"""A request that is nothing but its inputs."""
+_PREDICT = Asked((PREDICT,), ((PREDICT, None, False),))
 
 
 class Inference:
@@ -40,6 +49,12 @@ class Inference:
             return None
         if (table := self._reader.read(request.inputs)) is None:
             return None
+        return self.call(table, request)
+
+    def call(self, table: Table, request: InferRequest) -> Call:
+        """The call of a request without params. Raises RequestError for outputs that there are not."""
+        if request is BARE:
+            return Call(table, table.rows, self._defaults, context=_PREDICT)
         asked = asked_of(request, self._methods, self._columns)
         return Call(table, table.rows, self._defaults, asked.methods, asked)
 
@@ -59,6 +74,15 @@ class Inference:
         """The tensors of an answer, and of each whether it is to be binary data. Raises RequestError (500)."""
         return answered(call.context, result, self._column)
 
+    def plain(self, method: str, result: Result) -> dict[str, Any] | None:
+        """What `tensors` and `rest.write` make of a method's one array of numbers, in short; None for anything else."""
+        output = result.outputs[0]
+        datatype = PLAIN.get(output.dtype.num) if type(output) is np.ndarray and output.ndim else None
+        if datatype is None:
+            return None
+        name = self._column if self._column and method == PREDICT else method
+        return {"name": name, "datatype": datatype, "shape": output.shape, "data": output.ravel().tolist()}
+
     @staticmethod
     def _content_type(request: InferRequest) -> str | None:
         hint = request.parameters.get("content_type")
@@ -73,16 +97,32 @@ class V2Dialect:
     def __init__(self, mlmodel: MLmodel, methods: Collection[str], model: str, version: str) -> None:
         """`methods`: what the model can be asked for; `model` and `version`: its names in answers."""
         self._inference = Inference(mlmodel, methods)
+        self._tensors = QuickTensors(mlmodel.inputs)
         self._head = {"model_name": model, "model_version": version}
 
     def quick(self, request: HttpRequest) -> Call | None:
         """Tensors of numbers or texts for named columns of such, as JSON or binary data."""
-        if len(request.body) > QUICK_BYTES:
-            return None
         try:
-            return self._inference.quick(rest.read(request.body, header_length(request)))
+            length = header_length(request)
+            if length is None and (call := self._quick_json(request.body)) is not None:
+                return call
+            if len(request.body) > QUICK_BYTES:
+                return None
+            return self._inference.quick(rest.read(request.body, length))
         except RequestError:
             return None
+
+    def _quick_json(self, body: bytes) -> Call | None:
+        try:
+            document = orjson.loads(body)
+        except ValueError:
+            return None
+        if type(document) is not dict or document.get("parameters"):
+            return None
+        table = self._tensors.read(document.get("inputs"))
+        if table is None:
+            return None
+        return self._inference.call(table, rest.envelope(document) if len(document) > 1 else BARE)
 
     def read(self, request: HttpRequest) -> Call:
         """Any request of the protocol."""
@@ -94,9 +134,13 @@ class V2Dialect:
         head: dict[str, Any] = dict(self._head)
         if asked.id is not None:
             head["id"] = asked.id
+        if (name := asked.plain) is not None and (output := self._inference.plain(name, result)) is not None:
+            head["outputs"] = [output]
+            return Reply(rest.dumps(head))
         return rest.write(head, *self._inference.tensors(call, result))
 
-    def refuse(self, error: RequestError) -> Reply:
+    @staticmethod
+    def refuse(error: RequestError) -> Reply:
         """`{"error": …}`."""
         return Reply(json.dumps({"error": error.message}).encode(), status=error.status)
 

@@ -23,7 +23,7 @@ class TableReader:
     """Makes a table for one named column schema, if no conversion could lose anything or needs pandas' rules."""
 
     def __init__(self, schema: Schema | None) -> None:
-        self._columns = _simple_columns(schema)
+        self._columns = simple_columns(schema)
         self._names = tuple(name for name, _ in self._columns)
         self._required = {column.name for column in (schema.inputs if schema else ()) if column.required}
         types = {scalar for _, scalar in self._columns}
@@ -75,7 +75,7 @@ class TableReader:
         return Table(names, rows, columns=columns)
 
 
-def _simple_columns(schema: Schema | None) -> tuple[tuple[str, Scalar], ...]:
+def simple_columns(schema: Schema | None) -> tuple[tuple[str, Scalar], ...]:
     """The columns of a schema whose every type is simple; else none."""
     if not isinstance(schema, ColumnSchema) or not schema.named:
         return ()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from modelyard_serving.errors import RequestError
 from modelyard_serving.protocol.dialect import HttpRequest
 from modelyard_serving.protocol.v2.rest import HEADER
 
 _PLAIN = {None, b"application/json"}
 _MEDIA = {"application/json", "application/octet-stream"}
-_PARAMETER = HEADER.decode()
-_REMEMBERED = re.compile(rf"application/octet-stream; {_PARAMETER}=([0-9]{{1,15}})")
 
 
 def header_length(request: HttpRequest) -> bytes | None:
@@ -31,14 +27,4 @@ def header_length(request: HttpRequest) -> bytes | None:
         raise RequestError(f"The protocol has the content types {', '.join(sorted(_MEDIA))}; got '{text}'.", status=415)
     if parameters.get("charset", "utf-8").lower() != "utf-8":
         raise RequestError("The protocol's JSON is UTF-8.", status=415)
-    if length is None and (remembered := _REMEMBERED.fullmatch(text)):
-        return remembered[1].encode()
     return length
-
-
-def remembered_content_type(request: HttpRequest) -> str:
-    """A Content-Type that, without further headers, says how the body is read: for requests that are replayed."""
-    length = header_length(request)
-    if length is None:
-        return "application/json"
-    return f"application/octet-stream; {_PARAMETER}={length.decode('latin-1')}"

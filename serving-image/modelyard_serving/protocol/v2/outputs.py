@@ -111,11 +111,8 @@ def json_form(tensor: OutputTensor) -> tuple[str, Any, dict[str, Any]]:
     values = tensor.values
     if tensor.datatype == BYTES:
         return BYTES, *_json_texts(values.ravel().tolist())
-    if tensor.datatype == FP16:
-        return "FP32", values.astype("<f8").ravel().tolist(), {}
-    # As MLflow's protocol writes it: all digits of the double that a float stands for.
-    flat = np.ascontiguousarray(values, "<f8" if tensor.datatype == "FP32" else None).reshape(-1)
-    return tensor.datatype, flat, {}
+    # As MLflow's protocol writes them: all digits of the double that a float stands for.
+    return ("FP32" if tensor.datatype == FP16 else tensor.datatype), values.ravel().tolist(), {}
 
 
 def _json_texts(elements: list[Any]) -> tuple[list[Any], dict[str, Any]]:

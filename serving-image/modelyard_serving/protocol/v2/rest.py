@@ -52,10 +52,15 @@ def _request(document: Mapping[str, Any], binary: memoryview) -> InferRequest:
         binary = binary[size:]
     if binary:
         raise RequestError(f"The body has {len(binary)} bytes more than its inputs' binary_data_size say.")
+    return envelope(document, tuple(inputs))
+
+
+def envelope(document: Mapping[str, Any], inputs: tuple[InputTensor, ...] = ()) -> InferRequest:
+    """The request around its inputs. Raises RequestError (400 BAD_REQUEST)."""
     parameters = _parameters(document, "The request")
     asked = _flag(parameters, "binary_data_output")
     outputs = _outputs(document.get("outputs"))
-    return InferRequest(tuple(inputs), outputs, _identifier(document.get("id")), parameters, bool(asked))
+    return InferRequest(inputs, outputs, _identifier(document.get("id")), parameters, bool(asked))
 
 
 def _identifier(identifier: Any) -> str | None:
@@ -136,15 +141,20 @@ def write(head: dict[str, Any], tensors: Sequence[OutputTensor], binary: Sequenc
         _binary_output(tensor, parts) if each else _json_output(tensor)
         for tensor, each in zip(tensors, binary, strict=True)
     ]
-    try:
-        document = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
-    except TypeError as error:  # Text that is not valid Unicode.
-        message = f"The predictions are no JSON: {error}"
-        raise RequestError(message, ErrorCode.INTERNAL_ERROR, 500) from error
+    document = dumps(head)
     if not any(binary):
         return Reply(document)
     length = str(len(document)).encode()
     return Reply(b"".join([document, *parts]), _BINARY, headers=((HEADER, length),))
+
+
+def dumps(document: dict[str, Any]) -> bytes:
+    """JSON. Raises RequestError (500 INTERNAL_ERROR) for text that is not valid Unicode."""
+    try:
+        return orjson.dumps(document)
+    except TypeError as error:
+        message = f"The predictions are no JSON: {error}"
+        raise RequestError(message, ErrorCode.INTERNAL_ERROR, 500) from error
 
 
 def _json_output(tensor: OutputTensor) -> dict[str, Any]:
