@@ -25,7 +25,7 @@ from typing import Any
 from tests.bench.serving import acceleration, answers, environments, load, report, servers
 from tests.bench.serving.load import LOADS, MANY_ROWS
 from tests.bench.serving.models import MODELS, Model
-from tests.bench.serving.processes import memory, wait_idle
+from tests.bench.serving.processes import cpu_seconds, memory, wait_idle
 from tests.bench.serving.report import ModelResults, ServerResults
 from tests.bench.serving.servers import ACCELERATED, BARE, NATIVE, Served, Server
 from tests.bench.serving.store import Store, run_store
@@ -112,7 +112,8 @@ def measure_model(model: Model, chosen: Settings, store: Store, directory: Path)
 def look_at(server: Server) -> ServerResults:
     """Note what is known of a server that was just started."""
     wait_idle(server.session)
-    return ServerResults(server.start_seconds, server.fetch_seconds, memory(server.session), runtime(server))
+    start = (server.start_seconds, server.start_cpu_seconds, server.fetch_seconds)
+    return ServerResults(*start, memory(server.session), runtime(server))
 
 
 def runtime(server: Server) -> str:
@@ -143,9 +144,12 @@ def put_under_load(running: Sequence[Server], results: ModelResults, bodies: dic
             warm = load.run(one, server.url, server.path, path, chosen.warm_up)
             seconds[key] = load.seconds_for(one, warm, chosen.seconds)
             wait_idle(server.session)
+        before = cpu_seconds(server.session)
         measured = load.run(one, server.url, server.path, path, seconds[key])
         wait_idle(server.session)
+        used = (cpu_seconds(server.session) - before) * 1e6 / max(measured.requests, 1)
         results.servers[server.name].rounds.setdefault(one.name, []).append(measured)
+        results.servers[server.name].cpu_microseconds.setdefault(one.name, []).append(used)
         say(
             f"{results.name}, {one.name}, round {round_ + 1} of {chosen.rounds}, {server.name}: "
             f"{measured.rate:,.0f}/s, p99 {measured.p99:,.2f} ms{'' if measured.valid else f', {measured.errors}'}"

@@ -1,7 +1,8 @@
-"""What a server's processes take: until they are ready, memory, and whether they still work."""
+"""What a server's processes take: until they are ready, memory, CPU, and whether they still work."""
 
 from __future__ import annotations
 
+import os
 import time
 import urllib.error
 import urllib.request
@@ -14,8 +15,8 @@ from tests.e2e.processes import START_SECONDS, Process
 PROC = Path("/proc")
 MIB = 1024 * 1024
 IDLE_SECONDS = 0.2
-IDLE_TICKS = 1
-"""Of the CPU, a hundredth of a second each: event loops wake up now and then."""
+IDLE_CPU_SECONDS = 0.015
+"""Event loops wake up now and then; the kernel counts hundredths of a second."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,20 @@ def memory(session: int) -> Memory:
     return Memory(rss * 1024 / MIB, pss * 1024 / MIB)
 
 
+def cpu_seconds(session: int) -> float:
+    """Return the CPU time that a session's processes have used: utime and stime of proc(5)."""
+    ticks = sum(int(fields[11]) + int(fields[12]) for each in _processes(session) if (fields := _stat(each)))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def wait_idle(session: int, seconds: float = 60) -> None:
     """Wait until a session uses no CPU: a server goes on with requests that wrk no longer waits for."""
     deadline = time.monotonic() + seconds
-    before = _ticks(session)
+    before = cpu_seconds(session)
     while time.monotonic() < deadline:
         time.sleep(IDLE_SECONDS)
-        now = _ticks(session)
-        if now - before <= IDLE_TICKS:
+        now = cpu_seconds(session)
+        if now - before <= IDLE_CPU_SECONDS:
             return
         before = now
     raise RuntimeError(f"the processes of session {session} are not idle within {seconds:.0f} s")
@@ -70,11 +77,6 @@ def _processes(session: int) -> Iterator[Path]:
     for directory in PROC.iterdir():
         if directory.name.isdigit() and (fields := _stat(directory)) and int(fields[3]) == session:
             yield directory
-
-
-def _ticks(session: int) -> int:
-    """The CPU time that a session's processes have used: utime and stime of proc(5)."""
-    return sum(int(fields[11]) + int(fields[12]) for each in _processes(session) if (fields := _stat(each)))
 
 
 def _stat(directory: Path) -> list[str]:

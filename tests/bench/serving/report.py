@@ -27,6 +27,7 @@ class ServerResults:
     """One server with one model."""
 
     start_seconds: float
+    start_cpu_seconds: float
     fetch_seconds: float | None
     memory_loaded: Memory
     runtime: str = ""
@@ -37,6 +38,8 @@ class ServerResults:
     probabilities: Compared | None = None
     rounds: dict[str, list[Measured]] = field(default_factory=dict)
     """By the load's name."""
+    cpu_microseconds: dict[str, list[float]] = field(default_factory=dict)
+    """By the load's name: the CPU time of the server for each answer. Other load on the machine hardly changes it."""
 
 
 @dataclass
@@ -114,8 +117,8 @@ def document(machine: Mapping[str, Any], settings: Mapping[str, Any], models: Se
 
 
 def _speed(model: ModelResults) -> list[str]:
-    header = "| load | server | answers/s | p50 ms | p99 ms | times mlflow | times mlserver |"
-    lines = [header, "|---|---|---|---|---|---|---|"]
+    header = "| load | server | answers/s | p50 ms | p99 ms | CPU µs | times mlflow | times mlserver |"
+    lines = [header, "|---|---|---|---|---|---|---|---|"]
     for load in LOADS:
         rounds = model.rounds(load)
         for name, measured in rounds.items():
@@ -124,21 +127,23 @@ def _speed(model: ModelResults) -> list[str]:
                 for peer in (MLFLOW, MLSERVER)
             ]
             p50 = Spread.of([each.p50 for each in measured])
-            cells = [load.name, name, rates(measured).text(0), p50.text(2), p99s(measured).text(2), *times]
+            cpu = Spread.of(model.servers[name].cpu_microseconds[load.name])
+            cells = [load.name, name, rates(measured).text(0), p50.text(2), p99s(measured).text(2), cpu.text(0), *times]
             lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
 def _footprint(model: ModelResults) -> list[str]:
     lines = [
-        "| server | runs | start s | of it download | MiB RSS (PSS) loaded | after the load | labels | probabilities |",
-        "|---|---|---|---|---|---|---|---|",
+        "| server | runs | start s | of it CPU | download | MiB RSS (PSS) | after the load | labels | probabilities |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, server in model.servers.items():
         cells = [
             name,
             server.runtime,
             f"{server.start_seconds:.2f}",
+            f"{server.start_cpu_seconds:.2f}",
             "" if server.fetch_seconds is None else f"{server.fetch_seconds:.2f}",
             _memory(server.memory_loaded),
             _memory(server.memory_after),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.serving import environments
-from tests.bench.serving.processes import seconds_until
+from tests.bench.serving.processes import cpu_seconds, seconds_until
 from tests.bench.serving.store import Stored
 from tests.cluster.paths import REPOSITORY
 from tests.e2e.processes import Process, free_port, running
@@ -53,6 +53,8 @@ class Server:
     url: str
     start_seconds: float
     """From the process's start to the first 200 of its health check."""
+    start_cpu_seconds: float
+    """What CPU time all its processes used for that."""
     path: str = "/invocations"
 
     @property
@@ -79,7 +81,8 @@ def run(name: str, served: Served, directory: Path) -> Iterator[Server]:
     url = f"http://{HOST}:{port}"
     begin = time.monotonic()
     with running(command.arguments, directory, command.environment) as process:
-        yield Server(name, process, url, seconds_until(process, url + command.health, begin))
+        seconds = seconds_until(process, url + command.health, begin)
+        yield Server(name, process, url, seconds, cpu_seconds(process.process.pid))
 
 
 def _modelyard(served: Served, directory: Path, port: int) -> Command:

@@ -69,8 +69,9 @@ def test_memory_is_to_be_half_of_mlflows_and_the_start_a_second_beyond_the_downl
 
 def server(rate: float, labels: Compared | None = None) -> ServerResults:
     memory = Memory(100, 90)
-    one = ServerResults(1.0, 0.2, memory, "onnx", memory, labels)
+    one = ServerResults(1.0, 0.8, 0.2, memory, "onnx", memory, labels)
     one.rounds = {load.name: rounds(rate) for load in (*ONE_ROW, MANY_ROWS)}
+    one.cpu_microseconds = {load: [40.0] for load in one.rounds}
     return one
 
 
