@@ -4,7 +4,9 @@ Specification: https://github.com/kserve/open-inference-protocol, with the binar
 (https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol/binary-tensor-data-extension).
 
     dialect → rest (bytes ↔ messages) → raw, elements → datatypes
-            → inputs (tensors → what the signature asks for)
-            → outputs (predictions → tensors)
+            → quick (JSON → table, the short way)
+            → inference → inputs, enforcement (tensors → what the signature asks for)
+                        → asked, outputs (predictions → tensors)
+            → compared (answers → rows)
     metadata: what the server says of itself
 """

@@ -22,7 +22,7 @@ _LENGTH = Struct("<I")
 def decode(name: str, datatype: str, shape: tuple[int, ...], content: bytes | memoryview) -> Values:
     """The tensor that `content` holds, read-only. Raises RequestError (400) unless its length is as the shape says."""
     if datatype == BYTES:
-        return _objects(_decode_bytes(name, shape, bytes(content)), shape)
+        return objects(_decode_bytes(name, shape, bytes(content)), shape)
     dtype = NUMPY[datatype]
     expected = prod(shape) * dtype.itemsize
     if len(content) != expected:
@@ -51,7 +51,8 @@ def _decode_bytes(name: str, shape: tuple[int, ...], content: bytes) -> list[byt
     return elements
 
 
-def _objects(elements: list[Any], shape: tuple[int, ...]) -> Values:
+def objects(elements: list[Any], shape: tuple[int, ...]) -> Values:
+    """A tensor of Python objects."""
     array = np.empty(len(elements), dtype=object)
     array[:] = elements
     return array.reshape(shape)

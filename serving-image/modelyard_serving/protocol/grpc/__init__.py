@@ -1,0 +1,6 @@
+"""The Open Inference Protocol, version 2, over gRPC.
+
+    server → servicer → dialect (bytes ↔ calls) → messages (protobuf ↔ the messages of `v2`) → descriptor
+
+`open_inference.proto` is the protocol, `open_inference.binpb` what protoc makes of it; `make protocols` makes it anew.
+"""
