@@ -28,6 +28,7 @@ from modelyard.reconcile.deployment_analysis import DeploymentAnalysis
 from modelyard.reconcile.experiment import ExperimentReconciler
 from modelyard.reconcile.gates import Gates
 from modelyard.reconcile.modeldeployment import ModelDeploymentReconciler
+from modelyard.reconcile.preparation import Preparations
 from modelyard.reconcile.registeredmodel import RegisteredModelReconciler
 from modelyard.reconcile.retention import RetentionFollower
 from modelyard.reconcile.webhooks import WebhookReconciler
@@ -93,6 +94,7 @@ def reconcilers(settings: Settings, connections: Connections) -> dict[str, Recon
             now,
             registry.state_of,
             DeploymentAnalysis(connections.cached, Scraper(check_url=_prometheus(settings))),
+            preparations=Preparations(client, store, registry, settings, now) if settings.preparation else None,
         ),
     }
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 _GIT_MANAGERS = "argocd-controller,argocd-application-controller,kustomize-controller,helm-controller,helm"
@@ -73,6 +74,39 @@ class RegistrySettings(StoreSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PreparationSettings:
+    """How versions are prepared before they are served."""
+
+    deadline_seconds: int = 900
+    """MODELYARD_PREPARATION_DEADLINE_SECONDS: how long a Job may take."""
+
+    wait_seconds: int = 300
+    """MODELYARD_PREPARATION_WAIT_SECONDS: how long a version's first pods wait for it."""
+
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    """MODELYARD_PREPARATION_RESOURCES: of the Job's container, JSON."""
+
+    env_from: tuple[Mapping[str, Any], ...] = ()
+    """MODELYARD_PREPARATION_ENV_FROM: a JSON list of sources of further variables, as in a container's `envFrom`."""
+
+    index_url: str | None = None
+    """MODELYARD_PREPARATION_INDEX_URL: the package index that environments are built from; None for uv's default."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self | None:
+        """Return None unless MODELYARD_PREPARATION is true. Raises `SettingsError`."""
+        if environment.get("MODELYARD_PREPARATION", "").lower() != "true":
+            return None
+        return cls(
+            deadline_seconds=_seconds(environment, "MODELYARD_PREPARATION_DEADLINE_SECONDS", cls.deadline_seconds),
+            wait_seconds=_seconds(environment, "MODELYARD_PREPARATION_WAIT_SECONDS", cls.wait_seconds),
+            resources=_json(environment, "MODELYARD_PREPARATION_RESOURCES", dict),
+            env_from=tuple(_json(environment, "MODELYARD_PREPARATION_ENV_FROM", list)),
+            index_url=environment.get("MODELYARD_PREPARATION_INDEX_URL") or None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings(StoreSettings):
     """Read once, at the start."""
 
@@ -121,6 +155,9 @@ class Settings(StoreSettings):
     """MODELYARD_OPERATOR_NAMESPACE: whose pods may read what model pods measure, also where a NetworkPolicy guards
     them; None where the operator runs outside of the cluster."""
 
+    preparation: PreparationSettings | None = None
+    """MODELYARD_PREPARATION: whether versions are prepared before they are served; None where they are not."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read and check the variables. Raises `SettingsError`."""
@@ -140,6 +177,7 @@ class Settings(StoreSettings):
             approval_policy=environment.get("MODELYARD_APPROVAL_POLICY") or None,
             editor_policy=environment.get("MODELYARD_EDITOR_POLICY") or None,
             operator_namespace=environment.get("MODELYARD_OPERATOR_NAMESPACE") or None,
+            preparation=PreparationSettings.from_environment(environment),
         )
 
 
@@ -165,6 +203,24 @@ def _required(environment: Mapping[str, str], name: str) -> str:
     value = environment.get(name, "")
     if not value:
         raise SettingsError(f"{name} is not set")
+    return value
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name) or str(default)
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise SettingsError(f"{name} must be a whole number of seconds, not {text!r}")
+    return int(text)
+
+
+def _json(environment: Mapping[str, str], name: str, kind: type[Any]) -> Any:
+    text = environment.get(name) or ""
+    try:
+        value = json.loads(text) if text else kind()
+    except ValueError:
+        value = None
+    if not isinstance(value, kind):
+        raise SettingsError(f"{name} must be a JSON {'object' if kind is dict else 'list'}, not {text!r}")
     return value
 
 

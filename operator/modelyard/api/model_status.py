@@ -12,6 +12,38 @@ from modelyard.api.gates import GATES_LIMIT, GateResult
 from modelyard.api.stages import Stage
 
 
+class PreparationOutcome(StrEnum):
+    """What came of preparing a version for serving."""
+
+    VERIFIED = "Verified"
+    ANSWERS_DIFFER = "AnswersDiffer"
+    NOT_CONVERTIBLE = "NotConvertible"
+    ENVIRONMENT_FAILED = "EnvironmentFailed"
+    PREPARATION_FAILED = "PreparationFailed"
+
+
+Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class PreparationStatus(StatusModel):
+    """What was made of a version for serving it. The objects are in the artifact store, and used by their hashes."""
+
+    outcome: PreparationOutcome
+    message: Annotated[str, Field(max_length=512)] = ""
+    image: Annotated[str, Field(max_length=512, description="The serving image that it was made with and for.")]
+    directory: Annotated[
+        str, Field(max_length=1024, description="What it was written below: a key of the artifact store.")
+    ]
+    evidence: Annotated[Sha256 | None, Field(description="Of preparation.json, which says what was compared.")] = None
+    model: Annotated[Sha256 | None, Field(description="Of model.onnx; only where it was Verified.")] = None
+    environment: Annotated[
+        Sha256 | None, Field(description="Of environment.tar.gz, where the image's libraries do not do.")
+    ] = None
+    attempt: Annotated[
+        str, Field(max_length=64, description="Tells it from an earlier one that failed, and was asked for again.")
+    ] = ""
+
+
 class VersionStatus(StatusModel):
     """One registered version. Its content never changes; its stage may."""
 
@@ -47,6 +79,7 @@ class VersionStatus(StatusModel):
     created_at: Timestamp
     created_by: Annotated[str, Field(max_length=128, description="The field manager that registered it.")] = ""
     updated_at: Annotated[Timestamp | None, Field(description="When its stage or description changed last.")] = None
+    preparation: PreparationStatus | None = None
 
 
 User = Annotated[str, Field(max_length=253, description="The authenticated user, where admission gives it.")]

@@ -70,6 +70,10 @@ TEMPLATE_ANNOTATION = f"{GROUP}/pod-template"
 """On a model's Deployment: its pod template as it was applied, and the hash of what it was made from (JSON), so that
 an operator that would make it otherwise leaves the pods alone."""
 
+PREPARATION_ANNOTATION = f"{GROUP}/preparation"
+"""On a model's Deployment: what had come of the version's preparation when its pods were made: JSON, `reason` and
+`message` as in the condition `Accelerated`."""
+
 REPLACED_BECOMES_ANNOTATION = f"{GROUP}/replaced-becomes"
 """`<stage key>=<version>:<None|Archived>` pairs, comma-separated: where `<version>` goes when it leaves the stage.
 

@@ -16,6 +16,7 @@ class ConditionType(StrEnum):
     SUCCEEDED = "Succeeded"
     SERVING = "Serving"
     SCALABLE = "Scalable"
+    ACCELERATED = "Accelerated"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
 
@@ -59,6 +60,16 @@ class Reason(StrEnum):
     MODEL_NOT_FOUND = "ModelNotFound"
     NO_VERSION_IN_STAGE = "NoVersionInStage"
     UNSUPPORTED_FLAVOR = "UnsupportedFlavor"
+
+    # ModelDeployment: a version is prepared for serving
+    PREPARING = "Preparing"
+    ENVIRONMENT_FAILED = "EnvironmentFailed"
+    VERIFIED = "Verified"
+    ANSWERS_DIFFER = "AnswersDiffer"
+    NOT_CONVERTIBLE = "NotConvertible"
+    PREPARATION_FAILED = "PreparationFailed"
+    PREPARED_LATER = "PreparedLater"
+    DISABLED = "Disabled"
 
     # ModelDeployment: a rollout
     ROLLING_OUT = "RollingOut"
@@ -233,6 +244,34 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The version has no flavor that the serving image loads.",
         "Log the model with a flavor that the message lists.",
     ),
+    Reason.PREPARING: Explanation(
+        "A Job makes what the version is served with: its ONNX form, and its own libraries where they differ.",
+        "Wait: its pods are made when the Job has ended, or has taken longer than they wait.",
+    ),
+    Reason.ENVIRONMENT_FAILED: Explanation(
+        "The model asks for other libraries than the serving image has, and they could not be installed.",
+        "Do what the message asks for; then set the annotation modelyard.dev/refresh to any new value to try again,"
+        " or spec.rest.environment to Image to load it with the image's libraries.",
+    ),
+    Reason.VERIFIED: Explanation(
+        "The version answers by ONNX Runtime, which was found to give the original's answers.", "Nothing."
+    ),
+    Reason.ANSWERS_DIFFER: Explanation(
+        "The version's ONNX form gives other answers than the original, which serves instead.",
+        "Nothing; the evidence has the inputs whose answers differ: kubectl modelyard evidence.",
+    ),
+    Reason.NOT_CONVERTIBLE: Explanation(
+        "The version has no ONNX form: nothing converts its estimator. The original serves.", "Nothing."
+    ),
+    Reason.PREPARATION_FAILED: Explanation(
+        "The Job that prepares the version did not end well, or left what cannot be used; the original serves.",
+        "Do what the message asks for; then set the annotation modelyard.dev/refresh to any new value to try again.",
+    ),
+    Reason.PREPARED_LATER: Explanation(
+        "The version was found to answer alike by ONNX Runtime after its pods had been made, which are left alone.",
+        "Set the annotation modelyard.dev/refresh to any new value: the pods are made anew, one after the other.",
+    ),
+    Reason.DISABLED: Explanation("spec.rest.runtime is Native: the original serves.", "Nothing."),
     Reason.ROLLING_OUT: Explanation(
         "The wanted version is starting or getting its traffic; the one served before answers until then.",
         "Wait.",

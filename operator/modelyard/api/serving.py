@@ -27,6 +27,8 @@ class Prepared:
     """The model as ONNX, found to give the same answers."""
     environment: PreparedObject | None = None
     """The libraries that the model asks for, packed."""
+    note: tuple[str, str] | None = None
+    """Reason and message of the condition `Accelerated`; None where versions are not prepared."""
 
 
 @dataclass(frozen=True)

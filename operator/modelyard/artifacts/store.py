@@ -139,6 +139,31 @@ class ArtifactStore:
         with ThreadPoolExecutor(_WORKERS) as pool:
             return [stored.data for stored in pool.map(self.get, keys)]
 
+    def uri(self, key: str) -> str:
+        """Return the object's `s3://` URI."""
+        return Location(self._bucket, self._prefix + key).uri
+
+    def put_url(self, key: str, seconds: int) -> str:
+        """Return a URL to which anybody may PUT the object for so many seconds, as who holds these credentials."""
+        with self._errors(self._bucket, self._prefix + key):
+            return self._s3.generate_presigned_url(
+                "put_object", Params={"Bucket": self._bucket, "Key": self._prefix + key}, ExpiresIn=seconds
+            )
+
+    def get_small(self, key: str, limit: int) -> bytes:
+        """Return an object that others have written, or its first `limit` + 1 bytes. Raises `ArtifactMissing`."""
+        with self.open(self.uri(key)) as body:
+            return body.read(limit + 1)
+
+    def hash(self, key: str) -> tuple[str, int]:
+        """Return the SHA-256 (`sha256:<hex>`) of an object and its size. Raises `ArtifactMissing`."""
+        digest, size = hashlib.sha256(), 0
+        with self.open(self.uri(key)) as body:
+            for chunk in body.iter_chunks(_CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+        return f"sha256:{digest.hexdigest()}", size
+
     def exists(self, key: str) -> bool:
         """Whether there is such an object."""
         try:
@@ -277,6 +302,8 @@ def connect(settings: StoreSettings) -> S3Client:
         # One repetition of what the network lost; who calls decides about more.
         retries={"total_max_attempts": 2, "mode": "standard"},
         max_pool_connections=4 * _WORKERS,
+        # boto3 signs URLs by the version before otherwise, which not every store takes.
+        signature_version="s3v4",
         s3={"addressing_style": "path" if settings.s3_endpoint else "auto"},
         # Stores other than AWS do not all know the newer checksums.
         request_checksum_calculation="when_required",

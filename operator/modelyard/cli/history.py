@@ -18,6 +18,7 @@ from modelyard.records.events import (
     StagesChanged,
     VersionDeleted,
     VersionEdited,
+    VersionPrepared,
     VersionRegistered,
     VersionsPurged,
 )
@@ -106,7 +107,8 @@ def _rows_of(event: Event) -> list[Row]:
         return [Row(event, "refused", event.version, "", event.stage.capitalize(), by, user, event.gates)]
     if isinstance(event, VersionsPurged):
         return [Row(event, _PURGED[event.step], number, by=by, user=user) for number in event.versions]
-    version = event.version if isinstance(event, VersionRegistered | VersionEdited | VersionDeleted) else None
+    of_version = VersionRegistered | VersionEdited | VersionDeleted | VersionPrepared
+    version = event.version if isinstance(event, of_version) else None
     return [Row(event, _said(event), version, by=by, user=user)]
 
 
@@ -115,6 +117,9 @@ def _said(event: Event) -> str:
         return f"renamed to {event.to}"
     if isinstance(event, ModelContinued):
         return f"continued from {event.from_object}, record {event.from_sequence}"
+    if isinstance(event, VersionPrepared):
+        done = event.preparation
+        return f"prepared for serving: {done.outcome}" + (f": {done.message}" if done.message else "")
     return _SAID.get(event.type, event.type)
 
 

@@ -22,7 +22,7 @@ from modelyard.decide.modeldeployment import Problem, Revision
 from modelyard.decide.pods import Diagnosis
 from modelyard.decide.rollout import Plan, is_paused
 
-_PROGRESSING = (Reason.ROLLING_OUT, Reason.TOO_FEW_READY_PODS, Reason.ANALYSING)
+_PROGRESSING = (Reason.PREPARING, Reason.ROLLING_OUT, Reason.TOO_FEW_READY_PODS, Reason.ANALYSING)
 _HELD = (Reason.AWAITING_PROMOTION, Reason.ANALYSIS_INCONCLUSIVE)
 _WAITS = (Reason.MODEL_NOT_FOUND, Reason.NO_VERSION_IN_STAGE)
 """Not there yet: nobody has registered or promoted a version."""
@@ -50,6 +50,9 @@ class Observation:
     autoscaler: Verdict | None = None
     """How the autoscaler does; None without one, or before it has said anything."""
 
+    accelerated: Verdict | None = None
+    """Whether the served version answers by ONNX Runtime; None where that was never a question."""
+
     @property
     def served(self) -> Revision | None:
         """The version that requests reach."""
@@ -66,8 +69,7 @@ def status(deployment: ModelDeployment, seen: Observation, now: datetime) -> Mod
         ready = _steady_words(ready, before.conditions)
     stalled = _stalled(ready, served)
     verdicts = [*kstatus(ready, progressing=ready.reason in (*_PROGRESSING, *_HELD), stalled=stalled), _serving(served)]
-    if seen.autoscaler is not None:
-        verdicts.append(seen.autoscaler)
+    verdicts += [verdict for verdict in (seen.autoscaler, seen.accelerated) if verdict is not None]
     generation = deployment.metadata.generation
     return ModelDeploymentStatus(
         observed_generation=generation,

@@ -49,6 +49,12 @@ def directories(state: ModelState) -> frozenset[str]:
     return frozenset(each.artifact for each in versions if each.artifact and each.purge != PurgeStep.DELETED)
 
 
+def prepared_directories(state: ModelState, number: int) -> frozenset[str]:
+    """Return the keys below which something was made for serving a version, unless another one uses it, too."""
+    others = (each for each in state.versions.values() if each.version != number and each.purge != PurgeStep.DELETED)
+    return frozenset(state.versions[number].prepared_in) - {key for each in others for key in each.prepared_in}
+
+
 def duration(text: str) -> timedelta:
     """Return what `12h`, `180d` or `26w` stands for."""
     return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})

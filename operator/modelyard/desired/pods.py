@@ -11,6 +11,7 @@ from modelyard.api.names import (
     MODEL_DIGEST_ANNOTATION,
     MODEL_NAME_ANNOTATION,
     MODEL_VERSION_LABEL,
+    PREPARATION_ANNOTATION,
     REFRESH_ANNOTATION,
     TEMPLATE_ANNOTATION,
 )
@@ -68,14 +69,26 @@ def deployment_name(owner: ModelDeployment, model: ServedModel) -> str:
     return f"{owner.metadata.name}-v{model.version}-{model.revision}"
 
 
-def deployment(owner: ModelDeployment, model: ServedModel, template: Json, inputs: str, replicas: int) -> Json:
-    """Return the Deployment of one version, with the pod template that was made from `inputs`."""
+def deployment(
+    owner: ModelDeployment,
+    model: ServedModel,
+    template: Json,
+    inputs: str,
+    replicas: int,
+    *,
+    note: tuple[str, str] | None = None,
+) -> Json:
+    """Return the Deployment of one version, with the pod template that was made from `inputs`.
+
+    `note` is what had come of its preparation by then: a reason and a message.
+    """
+    noted = {PREPARATION_ANNOTATION: json.dumps(dict(zip(("reason", "message"), note, strict=True)))} if note else {}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
             **metadata(owner, deployment_name(owner, model), COMPONENT, _identity(owner, model)),
-            "annotations": {**_annotations(model), TEMPLATE_ANNOTATION: _kept(template, inputs)},
+            "annotations": {**_annotations(model), **noted, TEMPLATE_ANNOTATION: _kept(template, inputs)},
         },
         "spec": {
             "replicas": replicas,

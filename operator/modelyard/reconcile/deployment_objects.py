@@ -12,7 +12,7 @@ from modelyard.api.modeldeployment import ModelDeployment
 from modelyard.api.names import REVISION_LABEL
 from modelyard.api.reasons import Reason
 from modelyard.api.rollout import TrafficMethod
-from modelyard.api.serving import ServedModel
+from modelyard.api.serving import Prepared, PreparedObject, ServedModel
 from modelyard.cluster.client import ApiError, Client
 from modelyard.cluster.ensure import ensure
 from modelyard.cluster.resources import (
@@ -28,6 +28,7 @@ from modelyard.cluster.resources import (
 from modelyard.decide.diagnosis import diagnose_refusal
 from modelyard.decide.modeldeployment import Revision
 from modelyard.decide.pods import Diagnosis
+from modelyard.decide.preparation import kept_note, note_of
 from modelyard.decide.rollout import Plan
 from modelyard.desired import network, pods, scaling, traffic
 from modelyard.settings import Settings
@@ -110,9 +111,12 @@ class DeploymentObjects:
     def _deployment(self, owner: ModelDeployment, model: ServedModel, replicas: int, present: Json | None) -> Json:
         inputs = pods.template_inputs(owner, model)
         template = pods.kept_template(present, inputs) if present else None
+        note = model.prepared.note
         if template is None:
             template = pods.template(owner, model, self._settings.serving_image, self._settings.image_pull_policy)
-        return pods.deployment(owner, model, template, inputs, replicas)
+        elif present:
+            note = kept_note(note_of(present), note)
+        return pods.deployment(owner, model, template, inputs, replicas, note=note)
 
     # The way to the pods
 
@@ -235,10 +239,18 @@ def owned(body: Json, owner: ModelDeployment) -> bool:
 def _made_for(body: Json) -> ServedModel:
     """Return the version that a live Deployment serves, as it was made for it."""
     found = Revision.of(body)
-    said = (
-        each.get("value", "")
+    said = {
+        each["name"]: each.get("value", "")
         for container in body["spec"]["template"]["spec"]["containers"]
         for each in container.get("env", [])
-        if each["name"] == "MODELYARD_MODEL_SOURCE"
+    }
+    prepared = Prepared(
+        _object(said, pods.ACCELERATED_SOURCE, pods.ACCELERATED_DIGEST),
+        _object(said, pods.ENVIRONMENT_SOURCE, pods.ENVIRONMENT_DIGEST),
+        note_of(body),
     )
-    return ServedModel(found.model, found.version, next(said, ""), found.digest)
+    return ServedModel(found.model, found.version, said.get("MODELYARD_MODEL_SOURCE", ""), found.digest, prepared)
+
+
+def _object(said: Mapping[str, str], source: str, digest: str) -> PreparedObject | None:
+    return PreparedObject(said[source], said[digest]) if said.get(source) and said.get(digest) else None

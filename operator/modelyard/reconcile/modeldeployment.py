@@ -9,12 +9,14 @@ from typing import Any
 
 from modelyard.api.modeldeployment import ModelDeployment
 from modelyard.api.names import DEPLOYMENT_LABEL, REVISION_LABEL
+from modelyard.api.reasons import Reason
 from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.api.rollout import TrafficMethod
 from modelyard.api.serving import ServedModel, pod_labels
 from modelyard.cluster.client import Client, NotFound
 from modelyard.cluster.ensure import ensure_status
 from modelyard.cluster.resources import DEPLOYMENTS, EVENTS, PODS, SERVICES, of_kind
+from modelyard.decide.conditions import Verdict
 from modelyard.decide.modeldeployment import (
     NOTHING,
     Problem,
@@ -27,11 +29,13 @@ from modelyard.decide.modeldeployment import (
 )
 from modelyard.decide.modeldeployment_status import Observation, status
 from modelyard.decide.pods import Diagnosis, diagnose, needs_events, restarts
+from modelyard.decide.preparation import accelerated, note_of
 from modelyard.decide.rollout import Observed, Plan, frozen, is_paused, plan
 from modelyard.reconcile.base import Clock, Outcome
 from modelyard.reconcile.deployment_analysis import DeploymentAnalysis
 from modelyard.reconcile.deployment_objects import DeploymentObjects, Live
 from modelyard.reconcile.deployment_surroundings import Surroundings
+from modelyard.reconcile.preparation import Look, Preparations
 from modelyard.reconcile.reader import ensure_reader_secret
 from modelyard.records.state import ModelState
 from modelyard.settings import Settings
@@ -65,13 +69,19 @@ class ModelDeploymentReconciler:
         clock: Clock,
         state_of: Callable[[RegisteredModel], ModelState],
         analysis: DeploymentAnalysis,
+        *,
+        preparations: Preparations | None = None,
     ) -> None:
-        """`state_of` returns all versions of a model: a status shows the newest only."""
+        """`state_of` returns all versions of a model: a status shows the newest only.
+
+        Without `preparations` versions are served as they are.
+        """
         self._client = client
         self._state_of = state_of
         self._settings = settings
         self._clock = clock
         self._analysis = analysis
+        self._preparations = preparations
         self._objects = DeploymentObjects(client, settings)
         self._surroundings = Surroundings(client, clock)
 
@@ -85,6 +95,10 @@ class ModelDeploymentReconciler:
         model = self._model(owner)
         wanted = wanted_version(owner, model)
         live = Live(self._deployments(owner), self._client.find(SERVICES, namespace, name))
+        look = Look(wanted)
+        if self._preparations and not is_paused(owner):
+            look = self._preparations.look(owner, model, wanted, live.deployments)
+        wanted = look.wanted
         method = self._surroundings.method(owner)
         seen = self._observe(owner, wanted, live, method)
         if is_paused(owner):
@@ -94,10 +108,10 @@ class ModelDeploymentReconciler:
             owner = self._note_refusal(owner, decided)
             if decided.pods:
                 ensure_reader_secret(self._client, self._settings, namespace)
-            self._objects.carry_out(owner, self._models(wanted, model, decided), decided, live)
+            self._objects.carry_out(owner, self._models(owner, wanted, model, decided), decided, live)
         result = self._result(owner, wanted, decided, live)
         self._write_status(owner, result)
-        return Outcome(_again(decided, result))
+        return Outcome(min(_again(decided, result), look.again_after or RESYNC_SECONDS))
 
     # What there is
 
@@ -126,13 +140,17 @@ class ModelDeploymentReconciler:
         }
 
     def _models(
-        self, wanted: ServedModel | Problem, model: RegisteredModel | None, decided: Plan
+        self, owner: ModelDeployment, wanted: ServedModel | Problem, model: RegisteredModel | None, decided: Plan
     ) -> dict[str, ServedModel]:
         """Return what is known of the revisions whose Deployments are kept up: the wanted one and the served one."""
         models = {} if isinstance(wanted, Problem) else {wanted.revision: wanted}
         if model is not None and decided.stable not in (NOTHING, *models):
-            models.update(_serving(model, decided.stable) or _serving(self._whole(model), decided.stable))
+            found = _serving(model, decided.stable) or _serving(self._whole(model), decided.stable)
+            models.update({revision: self._known(owner, model, served) for revision, served in found.items()})
         return models
+
+    def _known(self, owner: ModelDeployment, model: RegisteredModel, served: ServedModel) -> ServedModel:
+        return self._preparations.known(owner, model, served) if self._preparations else served
 
     def _observe(
         self, owner: ModelDeployment, wanted: ServedModel | Problem, live: Live, method: TrafficMethod
@@ -196,7 +214,16 @@ class ModelDeploymentReconciler:
             refused=live.refusals[0] if live.refusals else None,
             surroundings=self._surroundings.diagnose(owner, live),
             autoscaler=self._surroundings.autoscaler(live),
+            accelerated=self._accelerated(wanted, decided, live),
         )
+
+    @staticmethod
+    def _accelerated(wanted: ServedModel | Problem, decided: Plan, live: Live) -> Verdict | None:
+        """Say how the served version's pods were prepared; where there are none, how the wanted one's are to be."""
+        served = live.deployments.get(decided.stable)
+        if served is None and isinstance(wanted, Problem) and wanted.reason == Reason.PREPARING:
+            return accelerated((wanted.reason, wanted.message))
+        return accelerated(note_of(served)) if served else None
 
     def _write_status(self, owner: ModelDeployment, seen: Observation) -> None:
         after = status(owner, seen, self._clock())

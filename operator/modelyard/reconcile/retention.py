@@ -11,7 +11,14 @@ from modelyard.artifacts.store import ArtifactStore
 from modelyard.cluster.client import Client
 from modelyard.cluster.resources import of_kind
 from modelyard.decide.registeredmodel import Fault
-from modelyard.decide.retention import RetentionPlan, Surroundings, directories, plan, served_by_number
+from modelyard.decide.retention import (
+    RetentionPlan,
+    Surroundings,
+    directories,
+    plan,
+    prepared_directories,
+    served_by_number,
+)
 from modelyard.reconcile.base import Clock
 from modelyard.records.events import PurgeStep, VersionsPurged
 from modelyard.records.state import ModelState
@@ -67,6 +74,8 @@ class RetentionFollower:
         going = [number for number in announced if number not in asked_for]
         for number in going:
             count = self._store.delete_directory(state.versions[number].artifact)
+            for directory in prepared_directories(state, number):
+                count += self._store.delete_directory(self._store.uri(directory))
             log.info(
                 "%s/%s: version %d: %d files deleted by spec.retention",
                 model.metadata.namespace,

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
 from modelyard.api.gates import GateResult
-from modelyard.api.model_status import StageStatus
+from modelyard.api.model_status import PreparationStatus, StageStatus
 from modelyard.api.stages import Stage
 
 SCHEMA_VERSION = 1
@@ -110,6 +110,15 @@ class VersionDeleted(EventBase):
     version: int
 
 
+class VersionPrepared(EventBase):
+    """What came of preparing the version with this digest for serving; it replaces what was known before."""
+
+    type: Literal["VersionPrepared"] = "VersionPrepared"
+    version: int
+    digest: str
+    preparation: PreparationStatus
+
+
 class StagesChanged(EventBase):
     """One change of stages: all versions that move in it move at once. `stages` is what holds after it."""
 
@@ -183,6 +192,7 @@ Event = (
     VersionRegistered
     | VersionEdited
     | VersionDeleted
+    | VersionPrepared
     | StagesChanged
     | PromotionRefused
     | ModelEdited

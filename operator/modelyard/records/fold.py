@@ -19,6 +19,7 @@ from modelyard.records.events import (
     StagesChanged,
     VersionDeleted,
     VersionEdited,
+    VersionPrepared,
     VersionRegistered,
     VersionsPurged,
 )
@@ -87,6 +88,8 @@ class _Folding:
             case VersionDeleted():
                 self._edit(event.version, deleted=True, updated_at=event.at)
                 self._draft["updated_at"] = event.at
+            case VersionPrepared():
+                self._prepared(event)
             case StagesChanged():
                 self._stages_changed(event)
             case PromotionRefused():
@@ -96,8 +99,7 @@ class _Folding:
             case ModelEdited():
                 self._model_edited(event)
             case VersionsPurged():
-                for number in event.versions:
-                    self._edit(number, purge=None if event.step == PurgeStep.KEPT else event.step)
+                self._purged(event)
             case ModelDeleted():
                 self._end(Ended(uid=event.uid))
             case ModelRenamed():
@@ -172,6 +174,18 @@ class _Folding:
             stage = Stage(key.capitalize())
             if version is not None and stage not in version.been_in:
                 self._edit(held.version, been_in=(*version.been_in, stage))
+
+    def _prepared(self, event: VersionPrepared) -> None:
+        version = self.versions.get(event.version)
+        if version is not None and version.digest == event.digest:
+            below = tuple(dict.fromkeys((*version.prepared_in, event.preparation.directory)))
+            self._edit(event.version, preparation=event.preparation, prepared_in=below)
+
+    def _purged(self, event: VersionsPurged) -> None:
+        for number in event.versions:
+            self._edit(number, purge=None if event.step == PurgeStep.KEPT else event.step)
+            if event.step == PurgeStep.DELETED:
+                self._edit(number, preparation=None, prepared_in=())
 
     def _end(self, ended: Ended) -> None:
         self.versions, self.refusals = {}, {}

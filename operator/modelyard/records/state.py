@@ -22,6 +22,9 @@ class VersionState(VersionStatus):
     record: Annotated[str, Field(description="The key of the record that registered it.")] = ""
     been_in: tuple[Stage, ...] = ()
     archived_at: str | None = None
+    prepared_in: Annotated[
+        tuple[str, ...], Field(description="Keys below which something was made for serving it, now or before.")
+    ] = ()
     deleted: bool = False
     purge: PurgeStep | None = None
 

@@ -13,6 +13,8 @@ from datetime import datetime
 
 import yaml
 
+from modelyard.api.model_status import PreparationStatus
+from modelyard.api.names import FIELD_MANAGER
 from modelyard.api.registeredmodel import ASSIGNABLE, RegisteredModel, Stage
 from modelyard.artifacts.manifest import Manifest
 from modelyard.artifacts.store import ArtifactStore, ArtifactStoreUnreachable
@@ -25,6 +27,7 @@ from modelyard.records.events import (
     StagesChanged,
     VersionDeleted,
     VersionEdited,
+    VersionPrepared,
     VersionRegistered,
 )
 from modelyard.records.state import ModelState, VersionState
@@ -279,6 +282,20 @@ class Registry(ModelObjects):
             return VersionDeleted(by=by, at=precise_timestamp(self._clock()), version=version)
 
         self._append(namespace, model_name, deleted)
+
+    def record_preparation(
+        self, namespace: str, model_name: str, version: int, digest: str, done: PreparationStatus
+    ) -> None:
+        """Record what came of preparing the version with that digest, once. Raises `VersionNotFound`, `Contended`."""
+
+        def noted(state: ModelState) -> Event | None:
+            found = version_of(state, model_name, version)
+            if found.digest != digest or found.preparation == done:
+                return None
+            at = precise_timestamp(self._clock())
+            return VersionPrepared(by=FIELD_MANAGER, at=at, version=version, digest=digest, preparation=done)
+
+        self._append(namespace, model_name, noted)
 
     def show(self, namespace: str, model_name: str) -> RegisteredModel:
         """Have the object's status show what the records say."""
