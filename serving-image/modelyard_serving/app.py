@@ -12,12 +12,12 @@ from starlette.types import ASGIApp
 
 from modelyard_serving import control, metrics
 from modelyard_serving.errors import ErrorCode, RequestError
-from modelyard_serving.protocol.mlflow import MlflowDialect
 from modelyard_serving.recent import Recent
 from modelyard_serving.replay import Replay
 from modelyard_serving.state import Phase, State
+from modelyard_serving.web import protocols
 from modelyard_serving.web.dispatch import Dispatch
-from modelyard_serving.web.endpoint import Endpoint, Shared
+from modelyard_serving.web.endpoint import Shared
 
 
 def create_app(state: State) -> ASGIApp:
@@ -28,10 +28,11 @@ def create_app(state: State) -> ASGIApp:
     recent = Recent(state.config.recent_requests)
     replay = Replay(state, recent)
     shared = Shared(state, recent)
-    endpoints = {"/invocations": Endpoint(shared, MlflowDialect.name, MlflowDialect.refuse)}
+    endpoints = protocols.endpoints(shared)
     for path, endpoint in endpoints.items():
         # For what comes by another method: the framework's answer is 405 with the one that is allowed.
-        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
+        app.router.routes.append(Route(path.replace("{", "").replace("}", ""), endpoint, methods=["POST"]))
+    protocols.add_routes(app, state)
     control.add_routes(app, state, recent, replay)
 
     @app.get("/ping")
@@ -77,14 +78,19 @@ def describe(state: State) -> dict[str, Any]:
     }
 
 
-async def _on_request_error(_: Request, error: Exception) -> Response:
+async def _on_request_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    return Response(error.body(), error.status, media_type="application/json")
+    return _refused(request, error)
 
 
-async def _on_http_exception(_: Request, error: Exception) -> Response:
-    """What the router refuses (404, 405), in the dialect of all other errors."""
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """What the router refuses (404, 405)."""
     assert isinstance(error, HTTPException)
     code = ErrorCode.ENDPOINT_NOT_FOUND if error.status_code == 404 else ErrorCode.BAD_REQUEST
-    body = RequestError(str(error.detail), code).body()
-    return Response(body, error.status_code, headers=dict(error.headers or {}), media_type="application/json")
+    return _refused(request, RequestError(str(error.detail), code, error.status_code), dict(error.headers or {}))
+
+
+def _refused(request: Request, error: RequestError, headers: dict[str, str] | None = None) -> Response:
+    """The error in the dialect that is spoken at the request's path."""
+    reply = protocols.refusal_at(request.url.path)(error)
+    return Response(reply.body, reply.status, headers, media_type=reply.content_type.decode())

@@ -11,6 +11,8 @@ from modelyard_serving.engine.engine import Engine, Limits, Observer
 from modelyard_serving.mlmodel import MLmodel
 from modelyard_serving.protocol.dialect import Dialect, HttpRequest
 from modelyard_serving.protocol.mlflow import MlflowDialect
+from modelyard_serving.protocol.v1 import V1Dialect
+from modelyard_serving.protocol.v2.dialect import V2Dialect
 
 FOREIGN_CODE = ("pyfunc",)
 """Flavors whose predictions may do anything, such as wait for another server: none runs in the event loop."""
@@ -47,11 +49,16 @@ class Model:
     note: str = ""
 
     @classmethod
-    def of(cls, loaded: Loaded, limits: Limits, observer: Observer) -> Model:
-        """Make a loaded model ready for requests."""
+    def of(cls, loaded: Loaded, limits: Limits, observer: Observer, names: tuple[str, str] = ("", "")) -> Model:
+        """Make a loaded model ready for requests; `names` are its name and version in answers."""
         mlmodel, flavor, predictor, note = loaded
         engine = Engine(predictor, limits, observer, inline=flavor not in FOREIGN_CODE)
-        dialects = [MlflowDialect(mlmodel, tuple(predictor.methods))]
+        methods = tuple(predictor.methods)
+        dialects: list[Dialect] = [
+            MlflowDialect(mlmodel, methods),
+            V1Dialect(mlmodel, methods),
+            V2Dialect(mlmodel, methods, *names),
+        ]
         return cls(mlmodel, flavor, predictor, engine, {dialect.name: dialect for dialect in dialects}, note)
 
     def answer(self, dialect: str, request: HttpRequest) -> Answer:

@@ -29,7 +29,7 @@ def _bring_up(config: Config, observer: Observer) -> Model:
     client = artifacts.s3_client(config.s3_endpoint)
     fetched = artifacts.fetch(client, config.source, config.digest, config.model_dir)
     verified = time.monotonic()
-    model = Model.of(load(fetched.path), _limits(config), observer)
+    model = Model.of(load(fetched.path), _limits(config), observer, (config.model_name, config.model_version))
     # What has been made until now lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()

@@ -150,7 +150,7 @@ class Engine:
             return tuple([predictor.methods[method](data, call.params) for method in call.methods])
         except RequestError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             logs.warn_once("predict_failed", error=repr(error)[:500])
             raise RequestError(
                 "Encountered an unexpected error while evaluating the model. Verify that the serialized input Dataframe"
