@@ -68,6 +68,8 @@ class Release:
             "operator": {"watchNamespaces": [self.namespace]},
             "approvals": {"policy": {"enabled": False}},
             "audit": {"editors": "disabled"},
+            # What is about preparing versions turns it on.
+            "serving": {"preparation": {"enabled": False}},
             "tracking": {"persistence": {"size": "100Mi"}},
             "minio": {"persistence": {"size": "100Mi"}},
             "postgresql": {"persistence": {"size": "200Mi"}},

@@ -19,6 +19,7 @@ from modelyard.cluster.resources import (
     SERVICES,
     ResourceType,
 )
+from modelyard.desired.preparation import SECRET as PREPARATION_SECRET
 from modelyard.desired.reader import READER_SECRET
 from modelyard.settings import RegistrySettings, Settings
 from tests.unit.chart.cases import CASES
@@ -99,6 +100,29 @@ class TestSettings:
         assert f"--artifacts-destination={settings.artifacts_destination}" in server["args"]
 
 
+class TestPreparation:
+    def test_is_on_and_bounded(self, defaults: list[Json]) -> None:
+        found = operator_settings(defaults).preparation
+        assert found is not None
+        assert (found.deadline_seconds, found.wait_seconds) == (900, 300)
+        assert found.resources["limits"] == {"memory": "2Gi"}
+        assert (found.env_from, found.index_url) == ((), None)
+
+    def test_is_as_the_values_say(self) -> None:
+        source = {"secretRef": {"name": "uv"}}
+        values = {
+            "preparation": {"activeDeadlineSeconds": 60, "waitSeconds": 5},
+            "environments": {"indexUrl": "https://packages.example.com/simple", "envFrom": [source]},
+        }
+        found = operator_settings(template({"serving": values})).preparation
+        assert found is not None
+        assert (found.deadline_seconds, found.wait_seconds) == (60, 5)
+        assert (found.env_from, found.index_url) == ((source,), "https://packages.example.com/simple")
+
+    def test_can_be_turned_off(self) -> None:
+        assert operator_settings(template({"serving": {"preparation": {"enabled": False}}})).preparation is None
+
+
 class TestRights:
     def test_reads_specs_and_writes_status_only(self, defaults: list[Json]) -> None:
         allowed = rules(defaults, "ClusterRole", "modelyard-operator")
@@ -125,9 +149,9 @@ class TestRights:
         allowed = rules(defaults, "ClusterRole", "modelyard-operator")
         assert {verb for _, resource, verb in allowed if resource == "approvals"} == {"get", "list", "watch"}
 
-    def test_writes_one_secret_and_reads_those_of_webhooks_by_name(self, defaults: list[Json]) -> None:
+    def test_writes_two_secrets_and_reads_those_of_webhooks_by_name(self, defaults: list[Json]) -> None:
         assert secret_rules(defaults) == [
-            ([READER_SECRET], ["get", "create", "patch"]),
+            ([READER_SECRET, PREPARATION_SECRET], ["get", "create", "patch"]),
             (["modelyard-webhooks"], ["get"]),
         ]
         assert secret_rules(template({"webhooks": {"secretNames": ["a", "b"]}}))[1] == (["a", "b"], ["get"])

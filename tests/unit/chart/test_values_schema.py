@@ -38,6 +38,9 @@ def at(path: str, value: Any) -> Json:
         ("webhooks.allowedHosts", ["ci.example.com", "*.example.com"]),
         ("webhooks.secretNames", []),
         ("audit.editors", "enabled"),
+        ("serving.preparation.enabled", False),
+        ("serving.environments.indexUrl", "https://packages.example.com/simple"),
+        ("serving.environments.envFrom", [{"secretRef": {"name": "uv", "optional": True}}]),
     ],
 )
 def test_accepts(path: str, value: Any) -> None:
@@ -81,6 +84,10 @@ def test_accepts(path: str, value: Any) -> None:
         ("audit.editors", True, "/audit/editors"),
         ("audit.argocdNamespace", "Argo CD", "/audit/argocdNamespace"),
         ("webhooks.allowedHosts", ["https://ci.example.com/"], "/webhooks/allowedHosts/0"),
+        ("serving.preparation.enabled", "auto", "/serving/preparation/enabled"),
+        ("serving.preparation.activeDeadlineSeconds", 5, "/serving/preparation/activeDeadlineSeconds"),
+        ("serving.environments.indexUrl", "packages", "/serving/environments/indexUrl"),
+        ("serving.environments.envFrom", [{"fieldRef": {}}], "/serving/environments/envFrom/0"),
         ("webhooks.secretNames", ["My Secret"], "/webhooks/secretNames/0"),
     ],
 )

@@ -216,7 +216,7 @@ def test_a_job_that_cannot_be_made_is_not_waited_for(world: World) -> None:
             raise ApiError(403, "Forbidden", "exceeded quota: count/jobs.batch")
         return create(resource, namespace, body, manager)
 
-    world.client.create = refuse  # type: ignore[method-assign]
+    world.client.create = refuse  # type: ignore[method-assign, assignment]
     world.promote(1)
     world.reconcile()
     assert world.deployed == [1]

@@ -57,10 +57,10 @@
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get]
-# The one Secret that it hands to model pods; it is applied by name, so that even creating is limited to it.
+# What it hands to model pods, and to the Jobs that prepare versions; applied by name, so that even creating is limited.
 - apiGroups: [""]
   resources: [secrets]
-  resourceNames: [modelyard-artifacts-reader]
+  resourceNames: [modelyard-artifacts-reader, modelyard-preparation]
   verbs: [get, create, patch]
 # The keys that webhooks are signed with.
 - apiGroups: [""]
