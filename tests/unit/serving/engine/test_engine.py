@@ -157,21 +157,22 @@ async def test_a_call_that_takes_too_long_is_told_so_and_not_predicted_any_more(
 
 
 async def test_those_behind_one_that_hangs_get_another_thread() -> None:
-    hang = threading.Event()
+    entered, hang = threading.Semaphore(0), threading.Event()
 
     def predict(table: Table, _: Mapping[str, Any] | None) -> Any:
-        if table.column(0)[0] == 13:
+        if (table.column(0) == 13).any():
+            entered.release()
             assert hang.wait(30)
         return table.column(0) * 2
 
     tested = engine(predict, threads=2)
     try:
         stuck = asyncio.create_task(tested.run(call(13), 30))
+        assert await asyncio.to_thread(entered.acquire, timeout=30)
         assert answer(await tested.run(call(2), 5)) == [4]
         assert not tested.stuck(0)
         also = asyncio.create_task(tested.run(call(13), 30))
-        while not tested.stuck(0):
-            await asyncio.sleep(0)
+        assert await asyncio.to_thread(entered.acquire, timeout=30)
         with pytest.raises(RequestError, match="longer than 1 seconds"):
             await tested.run(call(3), 1)
         assert tested.stuck(0.2)
