@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 from modelyard_serving.call import Predictor
 from modelyard_serving.errors import Reason, StartupError
-from modelyard_serving.flavors import sklearn
 from modelyard_serving.mlmodel import PYFUNC, MLmodel
 
 Loader = Callable[[Path, MLmodel], Predictor]
 """The verified directory and its MLmodel → the model. Raises StartupError."""
 
-# python_function's `loader_module` → the flavor's name and how to load it.
-LOADERS: Mapping[str, tuple[str, Loader]] = {"mlflow.sklearn": ("sklearn", sklearn.load)}
+LOADERS: Mapping[str, str] = {
+    "mlflow.sklearn": "sklearn",
+    "mlflow.xgboost": "xgboost",
+    "mlflow.lightgbm": "lightgbm",
+    "mlflow.onnx": "onnx",
+}
+"""python_function's `loader_module` → the flavor that is read without MLflow. The module of that name in this package
+has the loader; it is imported when it is chosen, for the sake of all the others."""
 
 
 def choose(model: MLmodel) -> tuple[str, Loader]:
-    """The flavor behind the model's `python_function`. Raises StartupError(UnsupportedFlavor)."""
-    name, loader = LOADERS.get(str(model.pyfunc.get("loader_module")), ("", None))
-    if loader is None or name not in model.flavors:
+    """The flavor behind the model's `python_function`, or that itself. Raises StartupError(UnsupportedFlavor)."""
+    name = LOADERS.get(str(model.pyfunc.get("loader_module")), "")
+    if name not in model.flavors:
+        name = PYFUNC
+    if not model.pyfunc.get("loader_module"):
         found = ", ".join(sorted(model.flavors)) or "none"
-        supported = " or ".join(f"{name} (with {PYFUNC})" for name, _ in LOADERS.values())
+        supported = f"{', '.join(LOADERS.values())} (each with {PYFUNC}), and any other through {PYFUNC}"
         raise StartupError(Reason.UNSUPPORTED_FLAVOR, f"the model has the flavors {found}; supported: {supported}")
-    return name, loader
+    module = importlib.import_module(f"{__name__}.{'pyfunc' if name == PYFUNC else name}")
+    return name, cast(Loader, module.load)

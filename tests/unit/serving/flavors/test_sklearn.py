@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import pickle
 import sys
 from collections.abc import Callable
@@ -10,6 +11,10 @@ import pytest
 import yaml
 from sklearn import __version__ as sklearn_version
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from modelyard_serving.errors import Reason, StartupError
 from modelyard_serving.startup import load
@@ -66,23 +71,6 @@ def test_refuses_other_functions(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flavors", "found"),
-    [
-        ({"sklearn": False, "pyfunc": {"loader_module": "mlflow.pyfunc.model"}}, "python_function"),
-        ({"sklearn": False, "pyfunc": {"loader_module": "mlflow.xgboost"}, "xgboost": {}}, "python_function, xgboost"),
-        ({"pyfunc": False}, "sklearn"),
-        ({"sklearn": False, "pyfunc": PYFUNC}, "python_function"),
-        ({"sklearn": False, "pyfunc": False}, "none"),
-        ({"pyfunc": {"loader_module": "mlflow.pyfunc.model"}}, "python_function, sklearn"),
-    ],
-)
-def test_names_the_flavors_when_none_can_be_served(flavors: Any, found: str, tmp_path: Path) -> None:
-    error = refused(write(tmp_path, **flavors))
-    assert error.reason is Reason.UNSUPPORTED_FLAVOR
-    assert error.message == f"the model has the flavors {found}; supported: sklearn (with python_function)"
-
-
-@pytest.mark.parametrize(
     ("sklearn", "content", "reason", "says"),
     [
         (SKLEARN | {"serialization_format": "dill"}, None, Reason.MODEL_INVALID, "dill"),
@@ -128,3 +116,19 @@ def test_modules_logged_with_the_model_can_be_imported(tmp_path: Path, monkeypat
 def test_another_version_of_scikit_learn_is_worth_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     load(write(tmp_path, sklearn=SKLEARN | {"sklearn_version": "0.24.1"}))
     assert [record.getMessage() for record in caplog.records] == ["sklearn_version_differs"]
+
+
+def test_no_estimator_starts_threads_of_its_own(tmp_path: Path) -> None:
+    features, labels = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
+    forest = RandomForestClassifier(2, n_jobs=-1, random_state=0)
+    search = GridSearchCV(make_pipeline(StandardScaler(), forest), {"randomforestclassifier__max_depth": [1]}, cv=2)
+    content = pickle.dumps(search.fit(features, labels))
+    predictor = load(write(tmp_path, content=content)).predictor
+    served = inspect.unwrap(predictor.predict).__self__  # type: ignore[attr-defined]
+    assert served.best_estimator_[-1].n_jobs == 1
+
+
+def test_other_functions_of_the_estimator_are_there_on_request(tmp_path: Path) -> None:
+    methods = load(write(tmp_path)).predictor.methods
+    assert list(methods) == ["predict", "predict_proba", "predict_log_proba"]
+    assert methods["predict_proba"]([[0]], None).tolist() == [[0.0, 1.0]]
