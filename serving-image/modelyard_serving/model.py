@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from modelyard_serving.call import Predictor
 from modelyard_serving.engine.engine import Engine, Limits, Observer
-from modelyard_serving.mlmodel import MLmodel
+from modelyard_serving.mlmodel import PYFUNC, MLmodel
 from modelyard_serving.protocol.dialect import Dialect, HttpRequest
 from modelyard_serving.protocol.mlflow import MlflowDialect
 from modelyard_serving.protocol.v1 import V1Dialect
 from modelyard_serving.protocol.v2.dialect import V2Dialect
 
-FOREIGN_CODE = ("pyfunc",)
+FOREIGN_CODE = (PYFUNC,)
 """Flavors whose predictions may do anything, such as wait for another server: none runs in the event loop."""
 
 

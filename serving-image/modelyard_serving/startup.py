@@ -7,10 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-from modelyard_serving import artifacts, flavors, logs, mlmodel
-from modelyard_serving.config import Config
+from modelyard_serving import flavors, logs, mlmodel
+from modelyard_serving.config import Config, Runtime
 from modelyard_serving.engine.engine import Limits, Observer
 from modelyard_serving.errors import Reason, StartupError
+from modelyard_serving.fetch import Store, connect, fetch, fetch_file
+from modelyard_serving.flavors import onnx
 from modelyard_serving.model import Loaded, Model
 
 
@@ -26,10 +28,11 @@ def bring_up(config: Config, observer: Observer) -> Model:
 
 def _bring_up(config: Config, observer: Observer) -> Model:
     start = time.monotonic()
-    client = artifacts.s3_client(config.s3_endpoint)
-    fetched = artifacts.fetch(client, config.source, config.digest, config.model_dir)
+    store = connect(config.s3_endpoint, config.node_cache)
+    fetched = fetch(store, config.source, config.digest, config.model_dir)
     verified = time.monotonic()
-    model = Model.of(load(fetched.path), _limits(config), observer, (config.model_name, config.model_version))
+    loaded = _load(config, store, fetched.path)
+    model = Model.of(loaded, _limits(config), observer, (config.model_name, config.model_version))
     # What has been made until now lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
@@ -46,8 +49,25 @@ def _bring_up(config: Config, observer: Observer) -> Model:
     return model
 
 
+def _load(config: Config, store: Store, directory: Path) -> Loaded:
+    """The model as ONNX, if there is such a one and it is wanted, else the original, and why."""
+    if config.runtime is Runtime.NATIVE:
+        note = "MODELYARD_RUNTIME is native"
+    elif config.accelerated is None:
+        note = "there is no model in ONNX that was found to answer the same"
+    else:
+        description = mlmodel.read(directory)
+        try:
+            path = fetch_file(str(config.accelerated.source), config.accelerated.digest, config.model_dir, store)
+            return Loaded(description, flavors.name_of(description), onnx.load_accelerated(path, description))
+        except (StartupError, onnx.AcceleratedError) as error:
+            note = str(error)[:500]
+            logs.warning("not_accelerated", error=note)
+    return load(directory)._replace(note=note)
+
+
 def load(directory: Path) -> Loaded:
-    """The model in a directory whose digest has been verified. Raises StartupError."""
+    """The original in a directory whose digest has been verified. Raises StartupError."""
     description = mlmodel.read(directory)
     flavor, loader = flavors.choose(description)
     return Loaded(description, flavor, loader(directory, description))

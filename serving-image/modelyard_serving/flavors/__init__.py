@@ -24,14 +24,18 @@ LOADERS: Mapping[str, str] = {
 has the loader; it is imported when it is chosen, for the sake of all the others."""
 
 
-def choose(model: MLmodel) -> tuple[str, Loader]:
+def name_of(model: MLmodel) -> str:
     """The flavor behind the model's `python_function`, or that itself. Raises StartupError(UnsupportedFlavor)."""
-    name = LOADERS.get(str(model.pyfunc.get("loader_module")), "")
-    if name not in model.flavors:
-        name = PYFUNC
     if not model.pyfunc.get("loader_module"):
         found = ", ".join(sorted(model.flavors)) or "none"
         supported = f"{', '.join(LOADERS.values())} (each with {PYFUNC}), and any other through {PYFUNC}"
         raise StartupError(Reason.UNSUPPORTED_FLAVOR, f"the model has the flavors {found}; supported: {supported}")
+    name = LOADERS.get(str(model.pyfunc["loader_module"]), "")
+    return name if name in model.flavors else PYFUNC
+
+
+def choose(model: MLmodel) -> tuple[str, Loader]:
+    """The flavor's name, and what loads it: that library is imported now. Raises StartupError(UnsupportedFlavor)."""
+    name = name_of(model)
     module = importlib.import_module(f"{__name__}.{'pyfunc' if name == PYFUNC else name}")
     return name, cast(Loader, module.load)
