@@ -158,6 +158,10 @@ class Settings(StoreSettings):
     preparation: PreparationSettings | None = None
     """MODELYARD_PREPARATION: whether versions are prepared before they are served; None where they are not."""
 
+    node_cache: str | None = None
+    """MODELYARD_NODE_CACHE: http://host:port, where model pods ask for what they download before they ask the store;
+    None where there is no node cache."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read and check the variables. Raises `SettingsError`."""
@@ -178,6 +182,7 @@ class Settings(StoreSettings):
             editor_policy=environment.get("MODELYARD_EDITOR_POLICY") or None,
             operator_namespace=environment.get("MODELYARD_OPERATOR_NAMESPACE") or None,
             preparation=PreparationSettings.from_environment(environment),
+            node_cache=environment.get("MODELYARD_NODE_CACHE") or None,
         )
 
 

@@ -70,6 +70,8 @@ class Release:
             "audit": {"editors": "disabled"},
             # What is about preparing versions turns it on.
             "serving": {"preparation": {"enabled": False}},
+            # It is never needed: only the tests of it have it.
+            "nodeCache": {"enabled": False},
             "tracking": {"persistence": {"size": "100Mi"}},
             "minio": {"persistence": {"size": "100Mi"}},
             "postgresql": {"persistence": {"size": "200Mi"}},

@@ -146,6 +146,25 @@ imagePullPolicy: {{ (get .root.Values.images .image).pullPolicy }}
 {{- end }}
 {{- end }}
 
+{{- /* Where model pods ask for the node cache; empty without one. */}}
+{{- define "modelyard.nodeCacheUrl" -}}
+{{- if .Values.nodeCache.enabled }}
+{{- printf "http://%s-node-cache.%s.svc:8080" (include "modelyard.fullname" .) .Release.Namespace }}
+{{- end }}
+{{- end }}
+
+{{- /* The stores that the node cache may ask. AWS has buckets in the host, or in the path. */}}
+{{- define "modelyard.nodeCacheEndpoints" -}}
+{{- $endpoints := .Values.nodeCache.endpoints }}
+{{- with include "modelyard.s3Endpoint" . }}
+{{- $endpoints = prepend $endpoints . }}
+{{- else }}
+{{- $host := printf "s3.%s.amazonaws.com" .Values.artifactStore.region }}
+{{- $endpoints = concat (list (printf "https://%s" $host) (printf "https://*.%s" $host)) $endpoints }}
+{{- end }}
+{{- $endpoints | uniq | join "," }}
+{{- end }}
+
 {{- /* Host headers that the tracking server answers: MLflow compares them with the port, where there is one. */}}
 {{- define "modelyard.allowedHosts" -}}
 {{- $service := printf "%s-tracking" (include "modelyard.fullname" .) }}

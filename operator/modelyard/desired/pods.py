@@ -130,7 +130,9 @@ def kept_template(live: Json, inputs: str) -> Json | None:
     return template if isinstance(template, dict) else None
 
 
-def template(owner: ModelDeployment, model: ServedModel, image: str, pull_policy: str) -> Json:
+def template(
+    owner: ModelDeployment, model: ServedModel, image: str, pull_policy: str, node_cache: str | None = None
+) -> Json:
     """Return the pod template of one version, as this operator makes it."""
     pod = owner.spec.rest.pod or PodOverrides()
     said = pod.to_dict()
@@ -139,7 +141,7 @@ def template(owner: ModelDeployment, model: ServedModel, image: str, pull_policy
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": POD_SECURITY,
-        "containers": [_container(owner, model, image, pull_policy)],
+        "containers": [_container(owner, model, image, pull_policy, node_cache)],
         "volumes": [{"name": "tmp", "emptyDir": {}}, *_plain(said["volumes"])],
     }
     if spread := _spread(pod, pod_labels(owner.metadata.name, model.revision)):
@@ -164,7 +166,9 @@ def template(owner: ModelDeployment, model: ServedModel, image: str, pull_policy
     }
 
 
-def _container(owner: ModelDeployment, model: ServedModel, image: str, pull_policy: str) -> Json:
+def _container(
+    owner: ModelDeployment, model: ServedModel, image: str, pull_policy: str, node_cache: str | None
+) -> Json:
     health = {"httpGet": {"path": "/health", "port": PORT_NAME}}
     pod = owner.spec.rest.pod or PodOverrides()
     said = pod.to_dict()
@@ -173,7 +177,10 @@ def _container(owner: ModelDeployment, model: ServedModel, image: str, pull_poli
         "name": "model",
         "image": image,
         "imagePullPolicy": pull_policy,
-        "env": [*_environment(owner, model), *({"name": each.name, "value": each.value} for each in pod.env)],
+        "env": [
+            *_environment(owner, model, node_cache),
+            *({"name": each.name, "value": each.value} for each in pod.env),
+        ],
         # What comes last counts: neither the credentials nor the token are replaced by a variable of the same name.
         "envFrom": [*_plain(said["envFrom"]), {"secretRef": {"name": READER_SECRET}}],
         "ports": [
@@ -194,7 +201,7 @@ def _container(owner: ModelDeployment, model: ServedModel, image: str, pull_poli
     return container
 
 
-def _environment(owner: ModelDeployment, model: ServedModel) -> list[Json]:
+def _environment(owner: ModelDeployment, model: ServedModel, node_cache: str | None) -> list[Json]:
     values = {
         "MLFLOW_MODEL_URI": f"models:/{model.name}/{model.version}",
         "MODELYARD_MODEL_NAME": model.name,
@@ -206,6 +213,7 @@ def _environment(owner: ModelDeployment, model: ServedModel) -> list[Json]:
         "MODELYARD_DRAIN_SECONDS": str(DRAIN_SECONDS),
         "MODELYARD_SHUTDOWN_SECONDS": str(SHUTDOWN_SECONDS),
         "MODELYARD_RECENT_REQUESTS": str(owner.spec.rest.recent_requests),
+        **({"MODELYARD_NODE_CACHE": node_cache} if node_cache else {}),
         **_runtime(owner, model),
         **(_limits(owner.spec.rest.limits) if owner.spec.rest.limits else {}),
         **({"MODELYARD_ACCESS_LOG": "1"} if owner.spec.rest.access_log else {}),

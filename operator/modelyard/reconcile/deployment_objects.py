@@ -113,7 +113,8 @@ class DeploymentObjects:
         template = pods.kept_template(present, inputs) if present else None
         note = model.prepared.note
         if template is None:
-            template = pods.template(owner, model, self._settings.serving_image, self._settings.image_pull_policy)
+            said = self._settings
+            template = pods.template(owner, model, said.serving_image, said.image_pull_policy, said.node_cache)
         elif present:
             note = kept_note(note_of(present), note)
         return pods.deployment(owner, model, template, inputs, replicas, note=note)

@@ -88,7 +88,7 @@ CASES: dict[str, Case] = {
                     "affinity": {"podAntiAffinity": {}},
                     "priorityClassName": "high",
                 }
-                for component in ("operator", "tracking", "minio", "postgresql")
+                for component in ("operator", "tracking", "minio", "nodeCache", "postgresql")
             },
         },
         frozenset({"registry"}),

@@ -79,7 +79,7 @@ def pod_templates(objects: Sequence[Json]) -> Iterator[tuple[str, Json]]:
         label = f"{body['kind']}/{body['metadata']['name']}"
         if body["kind"] == "Pod":
             yield label, body
-        elif body["kind"] in {"Deployment", "StatefulSet", "Job"}:
+        elif body["kind"] in {"Deployment", "StatefulSet", "DaemonSet", "Job"}:
             yield label, body["spec"]["template"]
 
 
