@@ -196,8 +196,10 @@ def _lightgbm(estimator: Any) -> Head:
     model = booster.dump_model(num_iteration=booster.best_iteration if booster.best_iteration > 0 else -1)
     objective, *settings = model.get("objective", "custom").split()
     link = _LIGHTGBM_LINKS.get(objective)
-    if link is None or "sqrt" in settings or model["average_output"] or model.get("pandas_categorical"):
-        raise NotConvertible(f"LightGBM's objective {objective!r} with {settings} or its categories is not converted")
+    if link is None or "sqrt" in settings:
+        raise NotConvertible(f"LightGBM's objective {model.get('objective', 'custom')!r} is not converted")
+    if model["average_output"] or model.get("pandas_categorical"):
+        raise NotConvertible("LightGBM's forests, and its categories of pandas, are not converted")
     slope = next((float(each.partition(":")[2]) for each in settings if each.startswith("sigmoid:")), 1.0)
     outputs = model["num_tree_per_iteration"]
     trees = [
@@ -241,7 +243,19 @@ def _lightgbm_tree(root: Any) -> Tree:
         rows.append((node["split_feature"], node["threshold"], _lightgbm_missing(node), 0.0))
         pending += [(node["right_child"], position, right), (node["left_child"], position, left)]
     feature, threshold, missing, value = map(np.array, zip(*rows, strict=True))
-    return Tree(np.array(left), np.array(right), feature, threshold, missing, value.astype(float)[:, None])
+    return Tree(
+        np.array(left), np.array(right), feature, _lightgbm_threshold(threshold), missing, value.astype(float)[:, None]
+    )
+
+
+_LIGHTGBM_ZERO = float(np.float32(1e-35))
+
+
+def _lightgbm_threshold(thresholds: Array) -> Array:
+    """LightGBM takes what is no larger than 1e-35 for 0. With these thresholds such values go where 0 goes."""
+    tiny = np.abs(thresholds) <= _LIGHTGBM_ZERO
+    instead = np.where(thresholds < 0, np.nextafter(-_LIGHTGBM_ZERO, -np.inf), _LIGHTGBM_ZERO)
+    return np.where(tiny, instead, thresholds.astype(float))
 
 
 def _lightgbm_missing(node: Any) -> bool:

@@ -11,8 +11,9 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, compose, helper
 from skl2onnx import convert_sklearn  # type: ignore[import-untyped]
 from skl2onnx.common.data_types import DoubleTensorType, StringTensorType  # type: ignore[import-untyped]
+from sklearn.impute import SimpleImputer
 
-from modelyard_serving.acceleration import convert
+from modelyard_serving.acceleration import convert, imputer
 from modelyard_serving.acceleration.errors import NotConvertible
 from modelyard_serving.acceleration.heads import Part
 from modelyard_serving.acceleration.original import Original
@@ -88,7 +89,14 @@ def _run(model: Any, original: Original, before: Sequence[Any], options: Mapping
         types, names = [(NUMBERS, DoubleTensorType([None, len(features)]))], {}
     names = {name: names.get(name, name) for name, _ in types}
     kept = {key: value for key, value in options.items() if value} or None
-    converted: ModelProto = convert_sklearn(model, initial_types=types, target_opset=_TARGET, options=kept)
+    converted: ModelProto = convert_sklearn(
+        model,
+        initial_types=types,
+        target_opset=_TARGET,
+        options=kept,
+        custom_conversion_functions={SimpleImputer: imputer.convert},
+        custom_shape_calculators={SimpleImputer: imputer.shape},
+    )
     return _renamed(converted, names)
 
 

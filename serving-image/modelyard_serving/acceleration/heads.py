@@ -102,8 +102,9 @@ def _raw(
         TensorProto.FLOAT if isinstance(head.sums, Ensemble) and head.sums.dtype is np.float32 else TensorProto.DOUBLE
     )
     outputs = {SUMS: element}
-    value = Output((SUMS,), str(dtypes["predict"]), flat=single, link=head.link, slope=head.slope)
     if not head.classes:
+        link = "sigmoid" if head.link == "logistic" else head.link
+        value = Output((SUMS,), str(dtypes["predict"]), flat=single, link=link, slope=head.slope)
         return Part(nodes, constants, outputs, {"predict": value})
     if single:
         constants.append(

@@ -203,7 +203,7 @@ def _float32_at_most(values: Array) -> Array:
 
 
 def _last_rounding_to(singles: Array) -> Array:
-    """The largest float64 whose nearest float32 is the given one or less: half-way to the next, which even ones take."""
+    """The largest float64 whose nearest float32 is at most the given: half-way to the next, which even ones take."""
     singles = singles.astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         middle = (singles.astype(np.float64) + np.nextafter(singles, np.float32(np.inf)).astype(np.float64)) / 2

@@ -1,8 +1,8 @@
 """A model of ours in ONNX in the place of a scikit-learn, XGBoost or LightGBM model: it answers as the original does.
 
 What the graph cannot say is in its metadata, a versioned JSON document under the key `modelyard`, so that one hash
-covers both: which columns become which input, what the outputs become (labels, types, shapes), and which input the original
-refuses, with which words. `modelyard_serving.acceleration` writes and verifies all of that.
+covers both: which columns become which input, what the outputs become (labels, types, shapes), and which input the
+original refuses, with which words. `modelyard_serving.acceleration` writes and verifies all of that.
 
 The graph has at most two inputs, each with a row for each of the call's rows: `numbers` (float64) and `texts` (string).
 """
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 METADATA_KEY = "modelyard"
 SCHEMA_VERSION = 1
 NUMBERS, TEXTS = "numbers", "texts"
+UNSEEN = "modelyard: unseen text"
+"""A text that no model knows."""
 LARGEST = float(np.finfo(np.float64).max)
 
 # What stands for a missing text: ONNX knows none, and no data holds these (private use, U+E000).
@@ -39,12 +41,13 @@ class Fault:
     type: str
     """The exception's class, by name."""
     message: str
+    """With UNSEEN's repr in the place of the value."""
 
-    def exception(self) -> Exception:
-        """An exception that reads as the original's."""
+    def exception(self, value: Any = None) -> Exception:
+        """An exception that reads as the original's about this value."""
         known: dict[str, type[Exception]] = {"ValueError": ValueError, "TypeError": TypeError, "KeyError": KeyError}
         kind = known.get(self.type) or type(self.type, (ValueError,), {})
-        error: Exception = kind(self.message)
+        error: Exception = kind(self.message.replace(repr(UNSEEN), repr(value)))
         return error
 
 
@@ -57,8 +60,9 @@ class Column:
     limit: float = LARGEST
     """The largest absolute value that the original takes (float32's largest where it computes in that)."""
     faults: Mapping[str, Fault] = field(default_factory=dict)
-    """By kind of value, those that are refused. Numbers: `nan`, `+inf`, `-inf`. Texts: `None`, `NaN`, `other` (neither
-    text nor missing), `unknown`. Both: `missing` (the column as a whole)."""
+    """By kind of value, those that are refused. Numbers: `nan`, `+inf`, `-inf`, `large` (beyond the limit), `None` (in
+    a column of objects). Texts: `None`, `NaN`, `other` (neither text nor missing), `unknown`. Both: `missing` (the
+    column as a whole)."""
     known: tuple[str, ...] | None = None
     """The texts that are not `unknown`; needed where that is a fault."""
 
@@ -96,6 +100,8 @@ class Contract:
     """Whether the original computes in float32, and where whole numbers meet it: `each` column by itself, or all
     columns in their `common` type. From int64 to float32 by way of float64 would round twice."""
     batchable: bool = False
+    empty: Fault | None = None
+    """What the original says to a table without rows, if it refuses that."""
 
     def to_json(self) -> str:
         """The metadata's value."""
@@ -110,7 +116,8 @@ class Contract:
                 raise ValueError(f"its contract has version {version}, not {SCHEMA_VERSION}")
             columns = tuple(_column(each) for each in document.pop("columns"))
             methods = {name: _output(each) for name, each in document.pop("methods").items()}
-            return cls(columns=columns, methods=methods, **document)
+            empty = document.pop("empty")
+            return cls(columns=columns, methods=methods, empty=empty and Fault(**empty), **document)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"its contract cannot be read: {error!r}") from error
 
@@ -220,6 +227,7 @@ class InputReader:
         self._names = tuple(column.name for column in contract.columns)
         self._named = contract.named
         self._rounding = contract.rounding
+        self._empty = contract.empty
         self._numbers = [position for position, column in enumerate(self._columns) if not column.text]
         self._texts = [position for position, column in enumerate(self._columns) if column.text]
         self._known = {position: frozenset(self._columns[position].known or ()) for position in self._texts}
@@ -232,6 +240,8 @@ class InputReader:
             if data.names != self._names:
                 data = self._completed(dict(zip(data.names, map(data.column, range(len(data.names))), strict=True)))
             elif data.block is not None and not self._texts:
+                if not data.rows and self._empty:
+                    raise self._empty.exception()
                 return {NUMBERS: self._checked(self._matrix(data.block))}
             else:
                 data = [data.column(position) for position in range(len(self._names))]
@@ -250,9 +260,11 @@ class InputReader:
         return np.ascontiguousarray(block.T)
 
     def _inputs(self, columns: list[Array]) -> dict[str, Array]:
+        if self._empty and not len(columns[0]):
+            raise self._empty.exception()
         inputs = {}
         if self._numbers:
-            numbers = [columns[position] for position in self._numbers]
+            numbers = [self._as_numbers(columns[position], position) for position in self._numbers]
             # As pandas and scikit-learn do: the common type of all columns comes before float32.
             whole = [column.dtype.kind in "iub" for column in numbers]
             if self._rounding == "each" or (self._rounding == "common" and all(whole)):
@@ -271,6 +283,14 @@ class InputReader:
             inputs[TEXTS] = texts
         return inputs
 
+    def _as_numbers(self, column: Array, position: int) -> Array:
+        """A column of objects is one with gaps: truth values and None, which is NaN as a number."""
+        if column.dtype != object:
+            return column
+        if (fault := self._columns[position].faults.get("None")) and any(value is None for value in column):
+            raise fault.exception()
+        return np.array([math.nan if value is None else value for value in column], float)
+
     def _checked(self, numbers: Array) -> Array:
         # One look for the ordinary case: NaN compares to nothing.
         if not (np.abs(numbers) <= self._limits).all():
@@ -279,7 +299,12 @@ class InputReader:
 
     def _refuse(self, numbers: Array) -> None:
         """Raise the original's fault for numbers that are not finite or too large, if it has one."""
-        kinds = (("nan", np.isnan(numbers)), ("+inf", numbers > self._limits), ("-inf", numbers < -self._limits))
+        kinds = (
+            ("nan", np.isnan(numbers)),
+            ("+inf", np.isposinf(numbers)),
+            ("-inf", np.isneginf(numbers)),
+            ("large", np.isfinite(numbers) & (np.abs(numbers) > self._limits)),
+        )
         for kind, found in kinds:
             for at in np.flatnonzero(found.any(axis=0)):
                 if fault := self._columns[self._numbers[at]].faults.get(kind):
@@ -289,7 +314,7 @@ class InputReader:
         faults = self._columns[position].faults
         if isinstance(value, str):
             if (fault := faults.get("unknown")) and value not in self._known[position]:
-                raise fault.exception()
+                raise fault.exception(value)
             # ONNX Runtime takes no lone surrogates.
             return str(value) if value.isascii() else value.encode("utf-8", "replace").decode()
         kind = "None" if value is None else "NaN" if isinstance(value, float) and math.isnan(value) else "other"

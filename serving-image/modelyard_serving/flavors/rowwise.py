@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def load_structure(path: Path) -> Any:
 
 def is_row_wise(model: Any) -> bool:
     """Whether the first dimension of every input and output is the rows', and every operator works row by row."""
-    constants = {each.name for each in model.graph.initializer}
+    constants = {each.name: each for each in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in constants]
     if not all(_rows_first(each.type) for each in [*inputs, *model.graph.output]):
         return False
@@ -42,13 +43,23 @@ def _rows_first(kind: Any) -> bool:
     return len(dims) >= 1 and not dims[0].HasField("dim_value")
 
 
-def _works_row_by_row(node: Any, constants: set[str]) -> bool:
+def _works_row_by_row(node: Any, constants: Mapping[str, Any]) -> bool:
     if node.op_type in _ANYWHERE:
         return True
     if node.op_type in _ALONG_AXIS:
-        return _axis(node) == 1
-    # A new dimension at the end leaves the rows where they are; what its axes are is an input.
-    return node.op_type == "Unsqueeze" and node.input[1] in constants
+        return _axis(node) in (1, -1)
+    if node.op_type == "Reshape" and node.input[1] in constants:
+        # (-1, n): the rows stay rows if n is what a row has; if not there are not as many rows in the answer.
+        shape = _numbers(constants[node.input[1]])
+        return len(shape) == 2 and shape[0] == -1 and shape[1] > 0
+    # A new dimension, but not in front of the rows.
+    return node.op_type == "Unsqueeze" and node.input[1] in constants and 0 not in _numbers(constants[node.input[1]])
+
+
+def _numbers(tensor: Any) -> list[int]:
+    from onnx import numpy_helper  # noqa: PLC0415
+
+    return [int(number) for number in numpy_helper.to_array(tensor).reshape(-1)]
 
 
 def _axis(node: Any) -> int:
