@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from modelyard.api import ModelDeployment
+from modelyard.api import ModelDeployment, RegisteredModel
 from modelyard.api.modeldeployment import GatewaySpec, IngressSpec
 from modelyard.api.names import API_VERSION
 from modelyard.cluster.client import ApiError, Client
 from modelyard.cluster.ensure import ensure
-from modelyard.cluster.resources import BY_KIND, of_kind
+from modelyard.cluster.resources import BY_KIND, JOBS, SECRETS, of_kind
 from modelyard.decide.drift import is_current, stamped
-from modelyard.desired import network, pods, scaling, traffic
+from modelyard.desired import network, pods, preparation, scaling, traffic
 from modelyard.desired.reader import Reader, reader_secret
 from tests.api.conftest import NAMESPACE, Server
 from tests.api.test_client import connection
@@ -225,6 +225,39 @@ def test_what_kubernetes_does_not_know_is_refused_in_words(client: Client, pod: 
         ensure(client, deployment(owner(client, {"pod": pod})), None)
     assert raised.value.code in (400, 422), str(raised.value)
     assert any(word in str(raised.value) for word in ("not declared", "expected", "Required", "must specify"))
+
+
+def test_the_job_that_prepares_a_version_is_taken_as_it_is_and_so_are_its_urls(client: Client) -> None:
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": "RegisteredModel",
+        "metadata": {"name": "churn", "namespace": NAMESPACE},
+        "spec": {},
+    }
+    model = RegisteredModel.parse(client.apply(of_kind(RegisteredModel), body, "tests"))
+    preparing = preparation.Preparing("prepare-abc", 3, "s3://b/m", V3.digest, "http://web.ml.svc/modelyard/recent")
+    source = {"secretRef": {"name": "uv", "optional": True}}
+    settings = preparation.JobSettings("serving:1", "IfNotPresent", 900, CONTAINER_RESOURCES, (source,), "http://index")
+    manifest = preparation.preparation_job(model, preparing, settings)
+    try:
+        made = client.create(JOBS, NAMESPACE, manifest, "tests")
+        assert differences({"backoffLimit": 1, "activeDeadlineSeconds": 900}, made["spec"]) == []
+        rules = [rule["action"] for rule in made["spec"]["podFailurePolicy"]["rules"]]
+        assert rules == ["Count", "FailJob"]
+
+        def keys(job: str, *parts: str) -> set[str]:
+            urls = {part: f"http://store/{job}/{part}" for part in parts}
+            secret = preparation.upload_secret(NAMESPACE, job, urls)
+            return set(client.apply(SECRETS, secret, preparation.upload_manager("tests", job)).get("data", {}))
+
+        assert keys("prepare-abc", "model") == {"prepare-abc.model"}
+        assert keys("prepare-abd", "model") == {"prepare-abc.model", "prepare-abd.model"}
+        assert keys("prepare-abc") == {"prepare-abd.model"}, "taken back, and nobody else's"
+        assert keys("prepare-abd") == set()
+    finally:
+        client.delete(JOBS, NAMESPACE, "prepare-abc")
+        client.delete(SECRETS, NAMESPACE, preparation.SECRET)
+        client.delete(of_kind(RegisteredModel), NAMESPACE, "churn")
 
 
 def differences(wanted: Any, live: Any, path: str = "") -> list[str]:
