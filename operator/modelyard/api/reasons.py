@@ -87,6 +87,7 @@ class Reason(StrEnum):
     CANDIDATE_FAILED = "CandidateFailed"
     MODEL_INVALID = "ModelInvalid"
     MISSING_DEPENDENCY = "MissingDependency"
+    REQUIREMENTS_DIFFER = "RequirementsDiffer"
     LOAD_FAILED = "LoadFailed"
     OUT_OF_MEMORY = "OutOfMemory"
     PROBE_FAILING = "ProbeFailing"
@@ -323,6 +324,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.MISSING_DEPENDENCY: Explanation(
         "The model needs a Python module that the serving image does not hold; the message names it.",
         "Log the model without it, or set the installation's serving image to one that holds it.",
+    ),
+    Reason.REQUIREMENTS_DIFFER: Explanation(
+        "The model asks for other libraries than its pods have; the message lists them.",
+        "Log it with the serving image's libraries, or set spec.rest.environment to Auto or to Model.",
     ),
     Reason.LOAD_FAILED: Explanation(
         "The model's files are whole, but loading them raises the error that the message quotes.",
