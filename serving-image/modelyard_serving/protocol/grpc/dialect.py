@@ -12,7 +12,7 @@ from modelyard_serving.protocol.dialect import HttpRequest
 from modelyard_serving.protocol.grpc import messages
 from modelyard_serving.protocol.grpc.descriptor import ModelInferResponse
 from modelyard_serving.protocol.v2.asked import Asked
-from modelyard_serving.protocol.v2.compared import plain, rows_of
+from modelyard_serving.protocol.v2.compared import rows_of
 from modelyard_serving.protocol.v2.inference import Inference
 from modelyard_serving.protocol.v2.metadata import require_served
 
@@ -64,6 +64,6 @@ class GrpcDialect:
     def predictions(self, answer: bytes) -> Any:
         """The rows of the outputs."""
         try:
-            return plain(rows_of(messages.columns_of(ModelInferResponse.FromString(answer))))
+            return rows_of(messages.columns_of(ModelInferResponse.FromString(answer)))
         except Exception as error:  # DecodeError among others; whatever it is, this is no answer.
             raise ValueError(f"the answer is no ModelInferResponse: {type(error).__name__}: {error}"[:300]) from error

@@ -10,6 +10,7 @@ import numpy as np
 from modelyard_serving.errors import ErrorCode, RequestError
 from modelyard_serving.protocol.grpc.descriptor import ModelInferRequest, ModelInferResponse
 from modelyard_serving.protocol.v2 import raw
+from modelyard_serving.protocol.v2.compared import plain
 from modelyard_serving.protocol.v2.datatypes import BYTES, FP16, NUMPY
 from modelyard_serving.protocol.v2.message import (
     InferRequest,
@@ -91,7 +92,8 @@ def _typed(tensor: Any, shape: tuple[int, ...]) -> Values:
     if datatype == BYTES:
         return raw.objects(list(elements), shape)
     try:
-        return np.array(elements, NUMPY[datatype]).reshape(shape)
+        # Of a list: numbers beyond the type are an error, where an array of another type would wrap around.
+        return np.array(list(elements), NUMPY[datatype]).reshape(shape)
     except OverflowError as error:
         raise RequestError(f"The data of the tensor {name!r} is not of the type {datatype}: {error}.") from error
 
@@ -152,5 +154,5 @@ def columns_of(message: Any) -> dict[str, list[Any]]:
             elements = getattr(output.contents, _FIELDS[output.datatype])
             check_count(output.name, shape, len(elements))
             values = raw.objects(list(elements), shape)
-        columns[output.name] = values.tolist()
+        columns[output.name] = plain(values.tolist())
     return columns
