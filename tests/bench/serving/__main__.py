@@ -88,7 +88,7 @@ def measure_model(model: Model, chosen: Settings, store: Store, directory: Path)
     """Measure all servers with one model."""
     say(f"{model.name}: training, converting")
     model.save(directory / "model")
-    accelerated = acceleration.convert(environments.modelyard(), directory / "model", directory / "accelerated")
+    accelerated = acceleration.convert(environments.modelyard(), directory / "model")
     onnx = None if accelerated.file is None else store.put_file(accelerated.file, f"{model.name}.onnx")
     served = Served(directory / "model", store.put_directory(directory / "model", model.name), onnx, store.environment)
     results = ModelResults(model.name, model.description, len(model.rows), accelerated.outcome)
