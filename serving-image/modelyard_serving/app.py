@@ -12,7 +12,6 @@ from starlette.types import ASGIApp
 
 from modelyard_serving import control, metrics
 from modelyard_serving.errors import ErrorCode, RequestError
-from modelyard_serving.recent import Recent
 from modelyard_serving.replay import Replay
 from modelyard_serving.state import Phase, State
 from modelyard_serving.web import protocols
@@ -20,14 +19,14 @@ from modelyard_serving.web.dispatch import Dispatch
 from modelyard_serving.web.endpoint import Shared
 
 
-def create_app(state: State) -> ASGIApp:
-    """The application over `state`, which may become ready later."""
+def create_app(state: State, shared: Shared | None = None) -> ASGIApp:
+    """The application over `state`, which may become ready later; `shared` where another server takes part in it."""
     app = FastAPI(title="Modelyard model server", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestError, _on_request_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    recent = Recent(state.config.recent_requests)
+    shared = shared or Shared(state)
+    recent = shared.recent
     replay = Replay(state, recent)
-    shared = Shared(state, recent)
     endpoints = protocols.endpoints(shared)
     for path, endpoint in endpoints.items():
         # For what comes by another method: the framework's answer is 405 with the one that is allowed.
@@ -48,6 +47,16 @@ def create_app(state: State) -> ASGIApp:
     @app.get("/metadata")
     async def metadata() -> Response:
         return JSONResponse(describe(state))
+
+    @app.get("/openapi.json")
+    def get_description() -> Response:
+        return JSONResponse(protocols.description(state))
+
+    @app.get("/docs")
+    def get_page() -> Response:
+        from modelyard_serving.protocol.openapi import page  # noqa: PLC0415 - for people, now and then
+
+        return Response(page.render(protocols.description(state)), headers=page.HEADERS, media_type="text/html")
 
     @app.get("/metrics")
     def get_metrics() -> Response:

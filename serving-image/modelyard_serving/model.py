@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from modelyard_serving.call import Predictor
@@ -32,8 +33,9 @@ class Loaded(NamedTuple):
     mlmodel: MLmodel
     flavor: str
     predictor: Predictor
+    directory: Path | None = None
     note: str = ""
-    """Why the runtime is not the one that was wanted, if it is not."""
+    """Why the original answers, where it does."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,22 @@ class Model:
     engine: Engine
     dialects: Mapping[str, Dialect]
     """By name."""
+    directory: Path | None = None
     note: str = ""
+    """As in `Loaded`."""
 
     @classmethod
-    def of(cls, loaded: Loaded, limits: Limits, observer: Observer, names: tuple[str, str] = ("", "")) -> Model:
+    def of(
+        cls,
+        loaded: Loaded,
+        limits: Limits,
+        observer: Observer,
+        names: tuple[str, str] = ("", ""),
+        *,
+        grpc: bool = False,
+    ) -> Model:
         """Make a loaded model ready for requests; `names` are its name and version in answers."""
-        mlmodel, flavor, predictor, note = loaded
+        mlmodel, flavor, predictor, directory, note = loaded
         engine = Engine(predictor, limits, observer, inline=flavor not in FOREIGN_CODE)
         methods = tuple(predictor.methods)
         dialects: list[Dialect] = [
@@ -59,7 +71,12 @@ class Model:
             V1Dialect(mlmodel, methods),
             V2Dialect(mlmodel, methods, *names),
         ]
-        return cls(mlmodel, flavor, predictor, engine, {dialect.name: dialect for dialect in dialects}, note)
+        if grpc:
+            # What nobody asks for is not imported.
+            from modelyard_serving.protocol.grpc.dialect import GrpcDialect  # noqa: PLC0415
+
+            dialects.append(GrpcDialect(mlmodel, methods, *names))
+        return cls(mlmodel, flavor, predictor, engine, {each.name: each for each in dialects}, directory, note)
 
     def answer(self, dialect: str, request: HttpRequest) -> Answer:
         """The answer to one request, in the calling thread. Raises RequestError; KeyError for an unknown dialect."""

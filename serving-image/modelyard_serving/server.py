@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -10,14 +11,21 @@ import threading
 import time
 from collections.abc import Mapping
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from modelyard_serving import logs, startup
 from modelyard_serving.app import create_app
 from modelyard_serving.config import Config, termination_log
 from modelyard_serving.errors import Reason, StartupError
 from modelyard_serving.state import Phase, State
+from modelyard_serving.web import rpc
+from modelyard_serving.web.endpoint import Shared
+
+if TYPE_CHECKING:
+    from modelyard_serving.protocol.grpc.server import GrpcServer
 
 GRACE_SECONDS = 2.0
 """Beyond the deadlines for draining and for requests in flight, before the process is ended by force."""
@@ -30,10 +38,27 @@ class DrainingServer(uvicorn.Server):
     requests keep coming, and refusing them would show to users. A second signal, or SIGINT, ends without draining.
     """
 
-    def __init__(self, config: uvicorn.Config, state: State) -> None:
+    def __init__(self, config: uvicorn.Config, shared: Shared) -> None:
         super().__init__(config)
-        self._state = state
+        self._shared = shared
+        self._state = shared.state
         self._drain_until: float | None = None
+        self._grpc: GrpcServer | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, for gRPC too where it is wanted; a port that cannot be had ends the process."""
+        await super().startup(sockets)
+        if self._state.config.grpc_port:
+            try:
+                self._grpc = rpc.grpc_server(self._shared)
+                await self._grpc.start()
+            except RuntimeError as error:
+                self._state.failed(StartupError(Reason.CONFIG_INVALID, f"MODELYARD_GRPC_PORT: {error}"))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Wait for requests in flight, of both servers."""
+        stopped = self._grpc.stop(self._state.config.shutdown_seconds) if self._grpc else asyncio.sleep(0)
+        await asyncio.gather(super().shutdown(sockets), stopped)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The handler of SIGTERM and SIGINT.
@@ -90,7 +115,8 @@ def main(env: Mapping[str, str]) -> int:
         port=config.port,
     )
     state = State(config)
-    server = DrainingServer(_uvicorn_config(config, state), state)
+    shared = Shared(state)
+    server = DrainingServer(_uvicorn_config(config, create_app(state, shared)), shared)
     threading.Thread(target=_load, args=(state,), name="loader", daemon=True).start()
     server.run(sockets=[listener])
     if state.failure:
@@ -121,9 +147,9 @@ def _load(state: State) -> None:
     logs.event("ready", seconds=round(time.monotonic() - start, 3))
 
 
-def _uvicorn_config(config: Config, state: State) -> uvicorn.Config:
+def _uvicorn_config(config: Config, app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(state),
+        app,
         loop="uvloop",
         http="httptools",
         ws="none",

@@ -32,7 +32,8 @@ def _bring_up(config: Config, observer: Observer) -> Model:
     fetched = fetch(store, config.source, config.digest, config.model_dir)
     verified = time.monotonic()
     loaded = _load(config, store, fetched.path)
-    model = Model.of(loaded, _limits(config), observer, (config.model_name, config.model_version))
+    names = (config.model_name, config.model_version)
+    model = Model.of(loaded, _limits(config), observer, names, grpc=config.grpc_port > 0)
     # What has been made until now lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
@@ -59,7 +60,9 @@ def _load(config: Config, store: Store, directory: Path) -> Loaded:
         description = mlmodel.read(directory)
         try:
             path = fetch_file(str(config.accelerated.source), config.accelerated.digest, config.model_dir, store)
-            return Loaded(description, flavors.name_of(description), onnx.load_accelerated(path, description))
+            return Loaded(
+                description, flavors.name_of(description), onnx.load_accelerated(path, description), directory
+            )
         except (StartupError, onnx.AcceleratedError) as error:
             note = str(error)[:500]
             logs.warning("not_accelerated", error=note)
@@ -70,7 +73,7 @@ def load(directory: Path) -> Loaded:
     """The original in a directory whose digest has been verified. Raises StartupError."""
     description = mlmodel.read(directory)
     flavor, loader = flavors.choose(description)
-    return Loaded(description, flavor, loader(directory, description))
+    return Loaded(description, flavor, loader(directory, description), directory)
 
 
 def _limits(config: Config) -> Limits:

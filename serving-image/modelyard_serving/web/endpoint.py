@@ -14,7 +14,6 @@ from starlette.types import Receive, Scope, Send
 from modelyard_serving import logs
 from modelyard_serving.call import Reply
 from modelyard_serving.errors import ErrorCode, RequestError
-from modelyard_serving.model import Model
 from modelyard_serving.protocol.dialect import HttpRequest
 from modelyard_serving.recent import Recent
 from modelyard_serving.state import Phase, State
@@ -39,10 +38,10 @@ _CLOSE: tuple[bytes, bytes] = (b"connection", b"close")
 class Shared:
     """What all endpoints of a process have in common."""
 
-    def __init__(self, state: State, recent: Recent) -> None:
+    def __init__(self, state: State) -> None:
         config = state.config
         self.state = state
-        self.recent = recent
+        self.recent = Recent(config.recent_requests)
         self.ids = RequestIds()
         self.slow = SlowClients()
         self.budget = Budget(config.max_body_bytes * HELD_BODIES)
@@ -70,7 +69,7 @@ class Endpoint:
 
     def __init__(self, shared: Shared, dialect: str, refuse: Refuse) -> None:
         """`refuse` writes errors before there is a model, too."""
-        self._shared = shared
+        self.shared = shared
         self._state = shared.state
         self._metrics = shared.state.metrics
         self._dialect = dialect
@@ -79,7 +78,7 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a client that went away gets none."""
         self._metrics.in_flight += 1
-        body = Body(receive, self._state.config.max_body_bytes, self._shared.budget, self._shared.slow)
+        body = Body(receive, self._state.config.max_body_bytes, self.shared.budget, self.shared.slow)
         try:
             await self._respond(scope, body, send)
         finally:
@@ -91,14 +90,15 @@ class Endpoint:
         closing = self._state.phase is Phase.DRAINING
         begin = perf_counter()
         try:
-            model = self._state.model
+            # Before anything is read for it.
+            _ = self._state.model
             seconds = seconds_of(given, self._state.config.request_seconds)
             content = await body.read(given, seconds)
             if content is None:
                 return
             # How long a client takes to send its request says nothing about this server.
             begin = perf_counter()
-            reply = await self._answer(model, HttpRequest(content, given, query_of(scope["query_string"])), seconds)
+            reply = await self.answer(HttpRequest(content, given, query_of(scope["query_string"])), seconds)
         except RequestError as error:
             # The rest of a body that was not read whole cannot be followed by another request.
             closing = closing or error.status in (408, 413, 503)
@@ -115,8 +115,8 @@ class Endpoint:
         headers = [
             (b"content-type", reply.content_type),
             (b"content-length", b"%d" % len(reply.body)),
-            *self._shared.headers,
-            (REQUEST_ID, self._shared.ids.of(given)),
+            *self.shared.headers,
+            (REQUEST_ID, self.shared.ids.of(given)),
             *reply.headers,
         ]
         if closing:
@@ -124,17 +124,19 @@ class Endpoint:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
 
-    async def _answer(self, model: Model, request: HttpRequest, seconds: float) -> Reply:
+    async def answer(self, request: HttpRequest, seconds: float) -> Reply:
+        """The answer within so many seconds. Raises RequestError."""
+        model = self._state.model
         dialect = model.dialects[self._dialect]
         call = dialect.quick(request) if len(request.body) <= INLINE_BYTES else None
         if call is None:
-            call = await self._shared.in_thread(lambda: dialect.quick(request) or dialect.read(request))
+            call = await self.shared.in_thread(lambda: dialect.quick(request) or dialect.read(request))
         result = await model.engine.run(call, seconds)
         if call.rows <= INLINE_ROWS:
             reply = dialect.write(call, result)
         else:
-            reply = await self._shared.in_thread(lambda: dialect.write(call, result))
-        self._shared.recent.add(self._dialect, request, reply.body, result.seconds)
+            reply = await self.shared.in_thread(lambda: dialect.write(call, result))
+        self.shared.recent.add(self._dialect, request, reply.body, result.seconds)
         return reply
 
     def _refusal(self, error: RequestError) -> Reply:

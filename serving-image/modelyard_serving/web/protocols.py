@@ -18,6 +18,7 @@ from modelyard_serving.protocol.v2 import metadata
 from modelyard_serving.protocol.v2.dialect import V2Dialect
 from modelyard_serving.state import Phase, State
 from modelyard_serving.web.endpoint import Endpoint, Refuse, Shared
+from modelyard_serving.web.rpc import model_metadata
 
 NAMED = "/v2/models/{name:path}"
 VERSIONED = "/v2/models/{name:path}/versions/{version}"
@@ -40,6 +41,17 @@ def refusal_at(path: str) -> Refuse:
     if path == "/v2" or path.startswith("/v2/"):
         return V2Dialect.refuse
     return V1Dialect.refuse if path.startswith("/v1/") else MlflowDialect.refuse
+
+
+def description(state: State) -> dict[str, Any]:
+    """`GET /openapi.json`. Raises RequestError (503) until the model is loaded."""
+    from modelyard_serving.protocol.openapi.document import Described, describe  # noqa: PLC0415
+    from modelyard_serving.protocol.openapi.examples import read_example  # noqa: PLC0415
+
+    model, config = state.model, state.config
+    example = read_example(model.directory) if model.directory else None
+    methods = tuple(model.predictor.methods)
+    return describe(Described(model.mlmodel, methods, config.model_name, config.model_version, example))
 
 
 def add_routes(app: FastAPI, state: State) -> None:
@@ -87,10 +99,7 @@ def add_routes(app: FastAPI, state: State) -> None:
     @app.get(VERSIONED)
     async def v2_model(name: str, version: str | None = None) -> JSONResponse:
         require_served(name, version)
-        model = state.model
-        methods, runtime = tuple(model.predictor.methods), model.predictor.runtime
-        names = (config.model_name, config.model_version)
-        return answer(metadata.model_metadata(model.mlmodel, methods, *names, flavor=model.flavor, runtime=runtime))
+        return answer(model_metadata(state))
 
     # What is served was taken out of the stream before; these say what there is instead.
 

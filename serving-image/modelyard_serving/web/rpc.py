@@ -1,0 +1,77 @@
+"""What the gRPC service needs of the server: predictions as for HTTP, counted as those are."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as package_version
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from modelyard_serving.call import Reply
+from modelyard_serving.errors import RequestError
+from modelyard_serving.protocol.dialect import HttpRequest
+from modelyard_serving.protocol.v2 import metadata
+from modelyard_serving.state import Phase, State
+from modelyard_serving.web.endpoint import Endpoint, Shared
+
+if TYPE_CHECKING:
+    from modelyard_serving.protocol.grpc.server import GrpcServer
+
+
+def grpc_server(shared: Shared) -> GrpcServer:
+    """The server of one process, not started. Only now is gRPC imported."""
+    from modelyard_serving.protocol.grpc.dialect import GrpcDialect  # noqa: PLC0415
+    from modelyard_serving.protocol.grpc.server import GrpcServer  # noqa: PLC0415
+    from modelyard_serving.protocol.grpc.servicer import Backend  # noqa: PLC0415
+
+    state, config = shared.state, shared.state.config
+    endpoint = Endpoint(shared, GrpcDialect.name, GrpcDialect.refuse)
+
+    async def answer(request: HttpRequest, remaining: float | None) -> Reply:
+        limit = config.request_seconds
+        return await counted(endpoint, request, limit if remaining is None else min(remaining, limit))
+
+    backend = Backend(
+        model=config.model_name,
+        version=config.model_version,
+        answer=answer,
+        ready=lambda: state.phase is Phase.READY,
+        server_metadata=lambda: metadata.server_metadata(package_version("modelyard-serving")),
+        model_metadata=lambda: model_metadata(state),
+        request_id=shared.ids.of,
+    )
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    return GrpcServer(
+        backend,
+        f"{host}:{config.grpc_port}",
+        max_message_bytes=config.max_body_bytes,
+        max_requests=config.max_queue + config.threads,
+    )
+
+
+async def counted(endpoint: Endpoint, request: HttpRequest, seconds: float) -> Reply:
+    """The answer. Raises RequestError, and whatever breaks; both are counted by the status that HTTP has for them."""
+    metrics, begin, status = endpoint.shared.state.metrics, perf_counter(), 500
+    metrics.in_flight += 1
+    try:
+        reply = await endpoint.answer(request, seconds)
+        status = reply.status
+        return reply
+    except RequestError as error:
+        status = error.status
+        raise
+    finally:
+        metrics.in_flight -= 1
+        metrics.answered(status, perf_counter() - begin)
+
+
+def model_metadata(state: State) -> dict[str, Any]:
+    """`GET /v2/models/{name}`. Raises RequestError (503) until the model is loaded."""
+    model, config = state.model, state.config
+    return metadata.model_metadata(
+        model.mlmodel,
+        tuple(model.predictor.methods),
+        config.model_name,
+        config.model_version,
+        flavor=model.flavor,
+        runtime=model.predictor.runtime,
+    )
