@@ -25,6 +25,10 @@ class Reason(StrEnum):
     """None of the model's flavors can be served; the message lists both sides."""
     MISSING_DEPENDENCY = "MissingDependency"
     """The model needs a Python module that this image does not hold; the message names it."""
+    REQUIREMENTS_DIFFER = "RequirementsDiffer"
+    """The model asks for other libraries than there are, and may not or cannot have its own; the message lists them."""
+    ENVIRONMENT_FAILED = "EnvironmentFailed"
+    """The model's own environment could not be made; the message says why, and what differs from the image."""
     LOAD_FAILED = "LoadFailed"
     """Anything else that goes wrong between the downloaded files and a model that can predict."""
 
