@@ -246,9 +246,9 @@ class TestNetworkPolicies:
     def test_name_who_may_reach_the_store_and_the_database(self) -> None:
         objects = case("network policies")
         (store,) = find(objects, "NetworkPolicy", "modelyard-minio")["spec"]["ingress"]
-        own = {each["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for each in store["from"][:3]}
-        assert own == {"operator", "tracking", "test"}
-        assert {each["podSelector"]["matchExpressions"][0]["key"] for each in store["from"][3:]} == {
+        own = {each["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for each in store["from"][:4]}
+        assert own == {"operator", "tracking", "node-cache", "test"}
+        assert {each["podSelector"]["matchExpressions"][0]["key"] for each in store["from"][4:]} == {
             "modelyard.dev/deployment",
             "modelyard.dev/model",
         }
