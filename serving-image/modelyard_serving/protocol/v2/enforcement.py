@@ -60,14 +60,15 @@ def _frame(tensors: Sequence[InputTensor], schema: Schema | None) -> Any:
     names = [column.name for column in columns]
     scalars = all(isinstance(column.type, Scalar) for column in columns)
     if len(tensors) == 1 and columns and is_matrix(tensors[0], names, scalars=scalars):
-        named = names[0] is not None
         whole = tensors[0]
         tensors = [
-            replace(whole, name=str(name) if named else str(position), values=whole.values[:, position])
+            replace(whole, name=name or str(position), values=whole.values[:, position])
             for position, name in enumerate(names)
         ]
     specs = _column_specs(tensors, schema)
-    cells = {tensor.name: _cells(tensor, spec) for tensor, spec in zip(tensors, specs, strict=True)}
+    # Columns without names are called by their positions, as when rows come as lists.
+    labels = [tensor.name for tensor in tensors] if not columns or names[0] else range(len(tensors))
+    cells = {label: _cells(tensor, spec) for label, tensor, spec in zip(labels, tensors, specs, strict=True)}
     if len(lengths := {len(values) for values in cells.values()}) > 1:
         raise invalid_input(f"The inputs differ in their number of rows: {sorted(lengths)}.")
     return frame_from_split({"data": cells}, _without_binary(schema))

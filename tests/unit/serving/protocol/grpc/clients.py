@@ -32,7 +32,7 @@ RESPONSES = {
 
 
 def infer(*tensors: Any, **more: Any) -> Any:
-    """A ModelInferRequest of tensors (name, datatype, shape, field, elements) or, raw, (name, datatype, shape, bytes)."""
+    """A ModelInferRequest of (name, datatype, shape, field, elements) or, raw, (name, datatype, shape, bytes)."""
     message = descriptor.ModelInferRequest(model_name="wine", **more)
     for name, datatype, shape, *content in tensors:
         tensor = message.inputs.add(name=name, datatype=datatype, shape=shape)

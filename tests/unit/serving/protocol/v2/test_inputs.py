@@ -162,9 +162,7 @@ def test_unknown_tensors_are_dropped_and_optional_ones_may_be_missing() -> None:
 def test_columns_without_names_are_taken_by_position() -> None:
     unnamed = (column(None, "double"), column(None, "long"))
     expected = outcome(mlflow(*unnamed), request({"dataframe_split": {"data": [[1.5, 2]]}}))
-    found = v2(*unnamed).read(infer(sent("p", "FP64", [1], [1.5]), sent("q", "INT64", [1], [2])))
-    assert [frame_of(found).iloc[0, 0], frame_of(found).iloc[0, 1]] == [1.5, 2]
-    assert "float64" in str(expected)
+    assert outcome(v2(*unnamed), infer(sent("p", "FP64", [1], [1.5]), sent("q", "INT64", [1], [2]))) == expected
     both = (column(None, "double"), column(None, "double"))
     assert frame_of(v2(*both).read(infer(sent("x", "FP64", [1, 2], [1, 2])))).to_numpy().tolist() == [[1.0, 2.0]]
 
