@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import pandas as pd
 
 from modelyard_serving.errors import RequestError, invalid_input
 from modelyard_serving.schema.nested import enforce_value
 from modelyard_serving.schema.types import Anything, Column, ColumnSchema, Scalar, Schema, Tensor, by_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    from modelyard_serving.lazy import pandas as pd
 
 
 def frame_from_records(records: Any, schema: Schema | None) -> pd.DataFrame:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelyard_serving.errors import RequestError, invalid_input
 from modelyard_serving.protocol.frames import frame_from_records, frame_from_split
 from modelyard_serving.protocol.tensors import read_inputs, read_instances
 from modelyard_serving.schema.types import ColumnSchema, Scalar, Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    from modelyard_serving.lazy import pandas as pd
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _READERS = {

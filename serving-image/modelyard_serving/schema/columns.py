@@ -5,15 +5,19 @@ Rules: https://mlflow.org/docs/latest/ml/model/signatures/ ("Signature Enforceme
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from modelyard_serving.errors import SchemaError
 from modelyard_serving.schema.nested import enforce_value
 from modelyard_serving.schema.scalars import enforce_scalars
 from modelyard_serving.schema.types import Array, Column, ColumnSchema, Object, Scalar
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    from modelyard_serving.lazy import pandas as pd
 
 
 def enforce_columns(frame: pd.DataFrame, schema: ColumnSchema) -> pd.DataFrame:

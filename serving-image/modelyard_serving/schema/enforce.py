@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from modelyard_serving.errors import ErrorCode, RequestError, SchemaError
 from modelyard_serving.schema.columns import enforce_columns, frame_of
 from modelyard_serving.schema.tensors import enforce_tensors
 from modelyard_serving.schema.types import ColumnSchema, Schema, by_name, required_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    from modelyard_serving.lazy import pandas as pd
 
 
 def enforce(data: Any, schema: Schema | None) -> Any:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import pandas as pd
 
 from modelyard_serving.errors import SchemaError
 from modelyard_serving.schema.scalars import enforce_scalars
 from modelyard_serving.schema.types import Anything, Array, ColumnType, Map, Object, Scalar
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    from modelyard_serving.lazy import pandas as pd
 
 
 def enforce_value(value: Any, kind: ColumnType, *, required: bool = True) -> Any:

@@ -7,13 +7,17 @@ Rules: https://mlflow.org/docs/latest/ml/model/signatures/ ("Signature Enforceme
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import pandas as pd
 
 from modelyard_serving.errors import SchemaError
 from modelyard_serving.schema.types import Scalar
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    from modelyard_serving.lazy import pandas as pd
 
 _INTEGER_WITH_GAPS = (
     " Hint: the type mismatch is likely caused by missing values. Integer columns in python can not represent missing"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from modelyard_serving.errors import SchemaError
 from modelyard_serving.schema.types import Tensor, TensorSchema
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    from modelyard_serving.lazy import pandas as pd
 
 Values = np.ndarray[Any, np.dtype[Any]]
 
