@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard_serving import mlmodel
-from modelyard_serving.environments import build as builder
-from modelyard_serving.environments import pack, requirements
-from modelyard_serving.environments.enter import enter
+from modelyard_serving.environments import building, packing, requirements
+from modelyard_serving.environments.entering import enter
 
 __all__ = ["Built", "build", "differences", "enter"]
 
@@ -39,7 +38,7 @@ def differences(model: Path) -> Sequence[str]:
 
 def build(model: Path, directory: Path, seconds: float) -> Built:
     """Build the environment of the model below `directory` and pack it. Raises StartupError."""
-    environment = builder.build(model, mlmodel.read(model), directory, seconds)
+    environment = building.build(model, mlmodel.read(model), directory, seconds)
     archive = directory / "environment.tar.gz"
-    digest = pack.pack(environment, archive)
+    digest = packing.pack(environment, archive)
     return Built((str(environment.python),), archive, digest)

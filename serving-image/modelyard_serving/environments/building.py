@@ -166,8 +166,8 @@ def _run(
     timer = threading.Timer(max(end - time.monotonic(), 0.0), stop)
     timer.start()
     said: list[str] = []
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         for line in process.stdout:
             said = [*said[-200:], line.rstrip("\n")]
             yield said[-1]
@@ -176,6 +176,7 @@ def _run(
         timer.cancel()
         _end(process)
         process.wait()
+        process.stdout.close()
     if late.is_set():
         raise _Failed(f"{what} took longer than it may")
     if code and check:

@@ -9,8 +9,8 @@ from enum import Enum, auto
 from pathlib import Path
 
 from modelyard_serving import logs
-from modelyard_serving.environments.build import BUILD_SECONDS, Environment, build, failure
-from modelyard_serving.environments.pack import unpack
+from modelyard_serving.environments.building import BUILD_SECONDS, Environment, build, failure
+from modelyard_serving.environments.packing import unpack
 from modelyard_serving.environments.requirements import Difference, differences
 from modelyard_serving.errors import Reason, StartupError
 from modelyard_serving.mlmodel import MLmodel

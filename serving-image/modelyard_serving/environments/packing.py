@@ -12,12 +12,13 @@ import json
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
 from modelyard_serving.environments import interpreter
-from modelyard_serving.environments.build import DESCRIPTION, Environment, description
+from modelyard_serving.environments.building import DESCRIPTION, Environment, description
 from modelyard_serving.errors import Reason, StartupError
 
 LEVEL = 1
@@ -82,22 +83,32 @@ def unpack(archive: Path, digest: str, root: Path) -> Environment:
 
 
 def _unpack(archive: Path, digest: str, target: Path) -> None:
-    try:
-        with archive.open("rb") as raw:
-            hashing = _Reader(raw)
+    """Raises StartupError: DigestMismatch for other bytes, whatever else is wrong with them; EnvironmentFailed."""
+    problem: StartupError | None = None
+    with archive.open("rb") as raw:
+        hashing = _Reader(raw)
+        try:
             with tarfile.open(fileobj=cast(BinaryIO, hashing), mode="r|gz") as tar:
-                size = 0
-                for count, member in enumerate(tar):
-                    size += member.size
-                    if size > MAX_BYTES or count > MAX_MEMBERS:
-                        raise _failed("is larger than an environment may be")
-                    _extract(tar, member, target)
-            while hashing.read(1 << 20):
-                pass
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, OSError) as error:
-        raise _failed(f"cannot be unpacked: {type(error).__name__}: {error}") from error
+                _extract_all(tar, target)
+        except StartupError as error:
+            problem = error
+        except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+            problem = _failed(f"cannot be unpacked: {type(error).__name__}: {error}")
+        while hashing.read(1 << 20):
+            pass
     if (found := f"sha256:{hashing.sha256.hexdigest()}") != digest:
         raise StartupError(Reason.DIGEST_MISMATCH, f"the packed environment is {found}, not {digest}")
+    if problem:
+        raise problem
+
+
+def _extract_all(tar: tarfile.TarFile, target: Path) -> None:
+    size = 0
+    for count, member in enumerate(tar):
+        size += member.size
+        if size > MAX_BYTES or count > MAX_MEMBERS:
+            raise _failed("is larger than an environment may be")
+        _extract(tar, member, target)
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
