@@ -179,7 +179,7 @@ async def test_connections_are_closed_only_while_draining(ready: State) -> None:
     ("method", "path", "status", "code"),
     [
         ("GET", "/", 404, "ENDPOINT_NOT_FOUND"),
-        ("GET", "/docs", 404, "ENDPOINT_NOT_FOUND"),
+        ("GET", "/nowhere", 404, "ENDPOINT_NOT_FOUND"),
         ("GET", "/invocations", 405, "BAD_REQUEST"),
         ("POST", "/health", 405, "BAD_REQUEST"),
     ],

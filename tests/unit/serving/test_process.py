@@ -17,6 +17,7 @@ import uvicorn
 
 from modelyard_serving.server import DrainingServer
 from modelyard_serving.state import Phase, State
+from modelyard_serving.web.endpoint import Shared
 from tests.unit.serving.echo import Gate
 from tests.unit.serving.harness import config
 from tests.unit.serving.processes import ROW, SECONDS, Server, eventually, s3, upload
@@ -149,7 +150,7 @@ def test_an_event_loop_that_hangs_does_not_keep_the_process(monkeypatch: pytest.
     monkeypatch.setattr("modelyard_serving.server.GRACE_SECONDS", 0)
     monkeypatch.setattr("modelyard_serving.server._end", ended.set)
     state = State(config(drain_seconds=0.1, shutdown_seconds=0), phase=Phase.READY)
-    DrainingServer(uvicorn.Config(lambda: None), state).handle_exit(signal.SIGTERM, None)
+    DrainingServer(uvicorn.Config(lambda: None), Shared(state)).handle_exit(signal.SIGTERM, None)
     assert ended.wait(SECONDS)
 
 
