@@ -59,6 +59,8 @@ class Demo:
     ingress: str
     tracking_uri: str
     values: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    """Values of the chart as `path=value`, over all others."""
 
     @classmethod
     def from_environment(cls) -> Demo:
@@ -81,6 +83,7 @@ class Demo:
         arguments += ["--set", f"modelNamespace={namespace}"]
         arguments += ["--set", "tracking.service.type=NodePort", "--set", "tracking.service.nodePort=30500"]
         arguments += [part for file in self.values for part in ("--values", file)]
+        arguments += [part for setting in self.settings for part in ("--set", setting)]
         screen.command(f"helm upgrade --install modelyard charts/modelyard -n {SYSTEM_NAMESPACE} --set … --wait")
         try:
             run(*arguments)

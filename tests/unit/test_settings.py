@@ -82,3 +82,18 @@ def test_an_installation_may_send_no_webhooks_at_all() -> None:
 
 def test_the_tracking_server_needs_no_images() -> None:
     assert RegistrySettings.from_environment({"MODELYARD_ARTIFACT_STORE": "s3://b"}).bucket == "b"
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"MODELYARD_PREPARATION_DEADLINE_SECONDS": "soon"}, "MODELYARD_PREPARATION_DEADLINE_SECONDS must be a whole"),
+        ({"MODELYARD_PREPARATION_WAIT_SECONDS": "0"}, "MODELYARD_PREPARATION_WAIT_SECONDS must be a whole"),
+        ({"MODELYARD_PREPARATION_RESOURCES": "[]"}, "MODELYARD_PREPARATION_RESOURCES must be a JSON object"),
+        ({"MODELYARD_PREPARATION_ENV_FROM": "{"}, "MODELYARD_PREPARATION_ENV_FROM must be a JSON list"),
+    ],
+)
+def test_how_versions_are_prepared_is_checked_where_they_are(changed: dict[str, str], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        Settings.from_environment({**COMPLETE, "MODELYARD_PREPARATION": "true", **changed})
+    assert Settings.from_environment({**COMPLETE, **changed}).preparation is None

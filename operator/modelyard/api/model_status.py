@@ -43,6 +43,11 @@ class PreparationStatus(StatusModel):
         str, Field(max_length=64, description="Tells it from an earlier one that failed, and was asked for again.")
     ] = ""
 
+    @property
+    def evidence_name(self) -> str:
+        """By what `kubectl modelyard evidence` finds the evidence."""
+        return f"prepare-{self.directory.rpartition('/')[2]}.json"
+
 
 class VersionStatus(StatusModel):
     """One registered version. Its content never changes; its stage may."""

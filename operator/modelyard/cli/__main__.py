@@ -81,7 +81,11 @@ def _parser() -> ArgumentParser:
     _history(commands.add_parser("history", help="who moved which version where and when, and what was refused"))
     _verify(commands.add_parser("verify", help="check that no record was altered, removed or put in later"))
     _versions(commands.add_parser("versions", help="the versions, their stages and what the gates said"))
-    _evidence(commands.add_parser("evidence", help="what a gate's Job printed, as the records know it"))
+    _evidence(
+        commands.add_parser(
+            "evidence", help="what a gate's Job printed, or one that prepared a version found, as the records know it"
+        )
+    )
     _promote(commands.add_parser("promote", help="ask for a version in a stage; or let a held rollout go on"))
     _approve(commands.add_parser("approve", help="approve a version for a stage"))
     _retention(commands.add_parser("retention", help="whose files retention would delete, and why the rest stays"))
@@ -129,7 +133,9 @@ def _versions(parser: ArgumentParser) -> None:
 
 def _evidence(parser: ArgumentParser) -> None:
     common(parser, evidence)
-    parser.add_argument("name", metavar="NAME", nargs="?", help="as a gate's message has it; default: list them")
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", help="as a gate's message has it, or prepare-….json; default: list them"
+    )
 
 
 def _promote(parser: ArgumentParser) -> None:

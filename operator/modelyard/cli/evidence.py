@@ -1,4 +1,4 @@
-"""`evidence`: what a validation Job printed, checked against the record that names it."""
+"""`evidence`: what a gate's Job printed, or one that prepared a version found, checked against the record of it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from modelyard.api.gates import GateResult
 from modelyard.cli.errors import Altered, CliError
 from modelyard.cli.model import Models, Records
 from modelyard.cli.output import Output
-from modelyard.records.events import PromotionRefused, StagesChanged
+from modelyard.records.events import PromotionRefused, StagesChanged, VersionPrepared
 
 _NAMED = re.compile(r"\((?P<name>[^() ]+\.log), sha256:(?P<digest>[0-9a-f]{8,64})\)$")
 
 
 def evidence(models: Models, output: Output, arguments: Namespace) -> int:
-    """Print a log that a gate's message names, or say which there are."""
+    """Print what a record names, or say which there are."""
     records = models.records(arguments.model, models.find(arguments.model))
     named = _named(records)
     if arguments.name is None:
@@ -40,20 +40,23 @@ def evidence(models: Models, output: Output, arguments: Namespace) -> int:
 
 def _list(output: Output, named: dict[str, str]) -> int:
     if not named:
-        raise CliError("no gate has run a Job")
+        raise CliError("no Job has left evidence")
     for name in named:
         output.text(f"{name}\n")
     return 0
 
 
 def _named(records: Records) -> dict[str, str]:
-    """Return the logs that records name, oldest first: name → the beginning of the SHA-256."""
-    results: list[GateResult] = []
+    """Return what records name, oldest first: name → the SHA-256, or the beginning of it."""
+    named: dict[str, str] = {}
     for sealed in records.events:
-        event = sealed.event
+        event, results = sealed.event, list[GateResult]()
         if isinstance(event, StagesChanged):
-            results += [gate for each in event.gates for gate in each.gates]
+            results = [gate for each in event.gates for gate in each.gates]
         elif isinstance(event, PromotionRefused):
-            results += event.gates
-    found = (_NAMED.search(result.message) for result in results)
-    return {match["name"]: match["digest"] for match in found if match}
+            results = list(event.gates)
+        elif isinstance(event, VersionPrepared) and event.preparation.evidence:
+            named[event.preparation.evidence_name] = event.preparation.evidence.removeprefix("sha256:")
+        found = (_NAMED.search(result.message) for result in results)
+        named.update({match["name"]: match["digest"] for match in found if match})
+    return named

@@ -1,8 +1,8 @@
 """What is wrong with pods, in one reason and one sentence, from what the API server shows of them.
 
 The strings are those that the kubelet, the scheduler and the controllers write. A diagnosis is permanent where the
-model is at fault: its digest, its MLmodel, its flavor, libraries it needs, its loading, files that are gone; memory that
-it runs out of for the second time; and a model server that ends for the third time without a word, as a crash in
+model is at fault: its digest, its MLmodel, its flavor, libraries it needs, its loading, files that are gone; memory
+that it runs out of for the second time; and a model server that ends for the third time without a word, as a crash in
 native code does. Everything else is around the model and may mend: nothing is given up for it.
 """
 

@@ -250,7 +250,10 @@ class PreparationJobs:
         labels = f"{JOB_NAME_LABEL}={ask.job}"
         if state is JobState.ACTIVE:
             since = parse_time(job["metadata"]["creationTimestamp"])
-            return Standing(since=since, message=progress(job, self._client.list_all(PODS, ask.namespace, labels)))
+            pods = self._client.list_all(PODS, ask.namespace, labels)
+            # A pod that has ended is the Job's controller's business, which says so in a moment.
+            over = pods and all(pod.get("status", {}).get("phase") in ("Succeeded", "Failed") for pod in pods)
+            return Standing(since=since, message=f"Job {ask.job} is at work" if over else progress(job, pods))
         if state is JobState.FAILED:
             why = job_failure(job, self._client.list_all(PODS, ask.namespace, labels))
             return self._recorded(model, ask, failed(ask, why))
@@ -266,9 +269,12 @@ class PreparationJobs:
         try:
             evidence = read_evidence(data, ask.digest)
             hashes = {name: self._hash(f"{ask.directory}/{name}") for name in evidence.objects}
-            return settled(ask, evidence, f"sha256:{hashlib.sha256(data).hexdigest()}", hashes)
+            done = settled(ask, evidence, f"sha256:{hashlib.sha256(data).hexdigest()}", hashes)
         except EvidenceInvalid as error:
             return failed(ask, f"what was uploaded is not used: {error}")
+        # Where the Job could not write, as long as it may: what is recorded stays readable.
+        self._store.put(self._registry.ledger(ask.namespace, ask.model).evidence_key(done.evidence_name), data)
+        return done
 
     def _hash(self, key: str) -> tuple[str, int] | None:
         try:
@@ -304,7 +310,7 @@ class PreparationJobs:
                 raise
             return Standing(message=f"the API server does not take Job {ask.job}: {error}")
         log.info("%s/%s: started job %s for version %d", ask.namespace, ask.model, ask.job, ask.version)
-        return Standing(since=parse_time(made["metadata"]["creationTimestamp"]), message=f"Job {ask.job} was started")
+        return Standing(since=parse_time(made["metadata"]["creationTimestamp"]), message=f"Job {ask.job} is at work")
 
     def _secret(self, ask: Ask) -> Json:
         names = {"evidence": EVIDENCE, "model": MODEL, "environment": ENVIRONMENT}

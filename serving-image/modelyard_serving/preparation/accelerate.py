@@ -15,7 +15,8 @@ from modelyard_serving.recent import MLFLOW, Remembered
 
 MODULE = "modelyard_serving.acceleration"
 MODEL, REPORT = "model.onnx", "acceleration.json"
-COMPARING_SECONDS = 60.0
+COMPARING_SECONDS = 30.0
+"""What comparing may take: a version waits for it."""
 MAX_REPORT = 2 << 20
 _NEGATIVE = "Failed"
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from modelyard.api.gates import GateResult, GateVerdict
+from modelyard.api.model_status import PreparationOutcome, PreparationStatus
 from modelyard.cli.errors import ALTERED, CliError
 from modelyard.cli.evidence import evidence
 from modelyard.records.events import PromotionRefused
@@ -66,5 +67,26 @@ def test_a_log_that_there_is_not_is_said(judged: Terminal) -> None:
 
 
 def test_a_model_without_jobs_has_none(terminal: Terminal) -> None:
-    with pytest.raises(CliError, match="no gate has run a Job"):
+    with pytest.raises(CliError, match="no Job has left evidence"):
         terminal.run(evidence, name=None)
+
+
+def test_what_a_preparation_found_is_evidence_too(terminal: Terminal) -> None:
+    world = terminal.world
+    content = b'{"acceleration": {"outcome": "Verified"}}'
+    (version,) = [each for each in world.state().shown if each.version == 1]
+    done = PreparationStatus(
+        outcome=PreparationOutcome.VERIFIED,
+        image="serving:1",
+        directory=f"prepared/{version.digest.removeprefix('sha256:')}/0123456789ab",
+        evidence=f"sha256:{hashlib.sha256(content).hexdigest()}",
+    )
+    world.registry.record_preparation(NAMESPACE, "churn", 1, version.digest, done)
+    key = world.registry.ledger(NAMESPACE, "churn").evidence_key("prepare-0123456789ab.json")
+    world.store.put(key, content)
+    assert terminal.run(evidence, name=None) == 0
+    assert terminal.lines == ["prepare-0123456789ab.json"]
+    assert terminal.json(evidence, name="prepare-0123456789ab.json")["verified"] is True
+    world.store.put(key, content + b" ")
+    with pytest.raises(CliError, match="was altered"):
+        terminal.run(evidence, name="prepare-0123456789ab.json")

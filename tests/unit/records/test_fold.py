@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.api.model_status import StageStatus
+from modelyard.api.model_status import PreparationOutcome, PreparationStatus, StageStatus
 from modelyard.api.registeredmodel import Stage
 from modelyard.records.events import (
     Event,
@@ -20,6 +20,7 @@ from modelyard.records.events import (
     StagesChanged,
     VersionDeleted,
     VersionEdited,
+    VersionPrepared,
     VersionRegistered,
     VersionsPurged,
 )
@@ -27,6 +28,8 @@ from modelyard.records.fold import ChainBroken, fold
 from modelyard.records.state import ModelState
 
 AT = "2026-05-01T12:00:00.000Z"
+DIGEST = "sha256:" + "0" * 64
+PREPARED = PreparationStatus(outcome=PreparationOutcome.VERIFIED, image="serving:1", directory="prepared/0/a")
 
 
 def registered(number: int) -> VersionRegistered:
@@ -37,7 +40,7 @@ def registered(number: int) -> VersionRegistered:
         version=number,
         source="s3://b/m",
         artifact="s3://b/m",
-        digest="sha256:" + "0" * 64,
+        digest=DIGEST,
         files=(FileRecord(path="MLmodel", sha256="0" * 64, size=1),),
     )
 
@@ -69,6 +72,7 @@ EVERY_EVENT: list[Event] = [
     ModelEdited(at=AT, description="d", tags={"t": "x"}, aliases={"champion": 2}),
     PromotionRefused(at=AT, stage="production", version=1, fingerprint="f", gates=()),
     VersionsPurged(at=AT, versions=(1,), step=PurgeStep.DELETING),
+    VersionPrepared(at=AT, version=2, digest=DIGEST, preparation=PREPARED),
     VersionDeleted(at=AT, version=1),
 ]
 
@@ -125,7 +129,7 @@ def test_what_a_newer_release_wrote_is_passed_over() -> None:
 
 def test_every_event_leaves_its_mark() -> None:
     state = fold(ModelState(), sealed(*EVERY_EVENT))
-    assert (state.sequence, state.latest_version) == (9, 2)
+    assert (state.sequence, state.latest_version) == (10, 2)
     assert (state.description, state.tags, state.aliases) == ("d", {"t": "x"}, {"champion": 2})
     assert state.refusals["production"].version == 1
     first = state.versions[1]
@@ -163,3 +167,19 @@ def test_a_renamed_model_goes_on_in_its_new_log() -> None:
     new = fold(ModelState(), sealed(registered(5), ModelDeleted(at=AT, uid="u0"), continued, registered(6)))
     assert [version.version for version in new.shown] == [2, 6]
     assert (new.aliases, new.latest_version, new.transitions) == (old.aliases, 6, old.transitions)
+
+
+def test_a_preparation_is_of_the_files_that_it_names_and_the_newest_counts() -> None:
+    again = PREPARED.model_copy(update={"image": "serving:2", "directory": "prepared/0/b"})
+    other = PREPARED.model_copy(update={"directory": "prepared/9/c"})
+    events = [
+        registered(1),
+        VersionPrepared(at=AT, version=1, digest=DIGEST, preparation=PREPARED),
+        VersionPrepared(at=AT, version=1, digest=DIGEST, preparation=again),
+        VersionPrepared(at=AT, version=1, digest="sha256:" + "9" * 64, preparation=other),
+        VersionPrepared(at=AT, version=7, digest=DIGEST, preparation=PREPARED),
+    ]
+    found = fold(ModelState(), sealed(*events)).versions[1]
+    assert (found.preparation, found.prepared_in) == (again, ("prepared/0/a", "prepared/0/b"))
+    purged = fold(ModelState(), sealed(*events, VersionsPurged(at=AT, versions=(1,), step=PurgeStep.DELETED)))
+    assert (purged.versions[1].preparation, purged.versions[1].prepared_in) == (None, ())

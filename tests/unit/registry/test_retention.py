@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from modelyard.api import ModelDeployment
+from modelyard.api.model_status import PreparationOutcome, PreparationStatus
 from modelyard.cluster.resources import of_kind
 from modelyard.registry.registry import Candidate
 from tests.unit.registry.world import NAMESPACE, Crash, World
@@ -133,3 +134,23 @@ def test_when_all_is_done_nothing_is_asked_or_written(archived: World) -> None:
     archived.client.requests.clear()
     archived.reconcile()
     assert [method for method, _ in archived.client.requests] == ["GET"]
+
+
+def test_what_was_made_for_serving_a_version_goes_with_its_files(archived: World) -> None:
+    def prepared(number: int, directory: str) -> None:
+        digest = archived.state().versions[number].digest
+        done = PreparationStatus(outcome=PreparationOutcome.VERIFIED, image="serving:1", directory=directory)
+        archived.registry.record_preparation(NAMESPACE, "churn", number, digest, done)
+        archived.bucket.put(f"s3://models/team/{directory}/model.onnx", b"onnx")
+
+    def left() -> set[str]:
+        return {key.split("/")[1] for key in archived.store.keys("prepared/")}
+
+    prepared(1, "prepared/alone")
+    prepared(1, "prepared/earlier")
+    prepared(2, "prepared/shared")
+    prepared(6, "prepared/shared")
+    assert left() == {"alone", "earlier", "shared"}
+    retain(archived, archived=0)
+    assert kept(archived) == [6]
+    assert left() == {"shared"}, "version 6 is served with it"
