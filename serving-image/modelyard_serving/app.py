@@ -1,7 +1,11 @@
-"""The HTTP application: health, metadata, metrics and /invocations."""
+"""The HTTP application but for predictions and health: metadata, metrics, description, control.
+
+It is made after the model is ready, or when it is first asked for: the framework takes a quarter of a second to import.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -13,32 +17,38 @@ from starlette.types import ASGIApp
 from modelyard_serving import control, metrics
 from modelyard_serving.errors import ErrorCode, RequestError
 from modelyard_serving.replay import Replay
-from modelyard_serving.state import Phase, State
-from modelyard_serving.web import protocols
-from modelyard_serving.web.dispatch import Dispatch
+from modelyard_serving.state import State
+from modelyard_serving.web import protocols, questions
+from modelyard_serving.web.asgi import application
+from modelyard_serving.web.dispatch import HEALTH, HEALTH_BODY, Dispatch, health_status
 from modelyard_serving.web.endpoint import Shared
 
 
-def create_app(state: State, shared: Shared | None = None) -> ASGIApp:
+def create_app(state: State, shared: Shared | None = None) -> Dispatch:
     """The application over `state`, which may become ready later; `shared` where another server takes part in it."""
+    return application(state, shared or Shared(state))[0]
+
+
+def create_rest(state: State, shared: Shared, endpoints: Mapping[str, ASGIApp]) -> ASGIApp:
+    """All but the `endpoints`, which never come here but by another method than POST."""
     app = FastAPI(title="Modelyard model server", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestError, _on_request_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    shared = shared or Shared(state)
+
+    async def health() -> Response:
+        return Response(HEALTH_BODY, health_status(state), media_type="application/json")
+
     recent = shared.recent
     replay = Replay(state, recent)
-    endpoints = protocols.endpoints(shared)
     for path, endpoint in endpoints.items():
         # For what comes by another method: the framework's answer is 405 with the one that is allowed.
         app.router.routes.append(Route(path.replace("{", "").replace("}", ""), endpoint, methods=["POST"]))
-    protocols.add_routes(app, state)
+    questions.add_routes(app, state)
     control.add_routes(app, state, recent, replay)
 
-    @app.get("/ping")
-    @app.get("/health")
-    async def health() -> Response:
-        status = 200 if state.phase is Phase.READY and not state.stuck else 503
-        return Response("\n", status, media_type="application/json")
+    # A GET of these is answered before it comes here, but the framework knows that there is no other method.
+    for path in HEALTH:
+        app.get(path)(health)
 
     @app.get("/version")
     async def version() -> Response:
@@ -50,13 +60,13 @@ def create_app(state: State, shared: Shared | None = None) -> ASGIApp:
 
     @app.get("/openapi.json")
     def get_description() -> Response:
-        return JSONResponse(protocols.description(state))
+        return JSONResponse(questions.description(state))
 
     @app.get("/docs")
     def get_page() -> Response:
         from modelyard_serving.protocol.openapi import page  # noqa: PLC0415 - for people, now and then
 
-        return Response(page.render(protocols.description(state)), headers=page.HEADERS, media_type="text/html")
+        return Response(page.render(questions.description(state)), headers=page.HEADERS, media_type="text/html")
 
     @app.get("/metrics")
     def get_metrics() -> Response:
@@ -65,7 +75,7 @@ def create_app(state: State, shared: Shared | None = None) -> ASGIApp:
         registries = [state.metrics.registry, *([tally.registry] if tally else [])]
         return Response(metrics.render(*registries), media_type=metrics.CONTENT_TYPE)
 
-    return Dispatch(endpoints, app, state)
+    return app
 
 
 def describe(state: State) -> dict[str, Any]:

@@ -17,11 +17,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from modelyard_serving import logs, startup
-from modelyard_serving.app import create_app
+from modelyard_serving.ahead import Ahead
 from modelyard_serving.config import Config, termination_log
 from modelyard_serving.errors import Reason, StartupError
 from modelyard_serving.state import Phase, State
 from modelyard_serving.web import rpc
+from modelyard_serving.web.asgi import Later, application
 from modelyard_serving.web.endpoint import Shared
 
 if TYPE_CHECKING:
@@ -96,8 +97,11 @@ def _end() -> None:
     os._exit(0)
 
 
-def main(env: Mapping[str, str]) -> int:
-    """Serve until told to end. The exit code: 0 after a signal, 1 if the server could not start."""
+def main(env: Mapping[str, str], ahead: Ahead | None = None) -> int:
+    """Serve until told to end. The exit code: 0 after a signal, 1 if the server could not start.
+
+    `ahead` is the download, where it has begun already.
+    """
     logs.configure()
     try:
         config = Config.from_env(env)
@@ -116,8 +120,9 @@ def main(env: Mapping[str, str]) -> int:
     )
     state = State(config)
     shared = Shared(state)
-    server = DrainingServer(_uvicorn_config(config, create_app(state, shared)), shared)
-    threading.Thread(target=_load, args=(state,), name="loader", daemon=True).start()
+    app, rest = application(state, shared)
+    server = DrainingServer(_uvicorn_config(config, app), shared)
+    threading.Thread(target=_load, args=(state, rest, ahead), name="loader", daemon=True).start()
     server.run(sockets=[listener])
     if state.failure:
         startup.report(state.failure, config.termination_log)
@@ -137,14 +142,15 @@ def _listen(config: Config) -> socket.socket:
         ) from error
 
 
-def _load(state: State) -> None:
-    start = time.monotonic()
+def _load(state: State, rest: Later, ahead: Ahead | None) -> None:
+    start = ahead.begun if ahead else time.monotonic()
     try:
-        state.ready(startup.bring_up(state.config, state.metrics))
+        state.ready(startup.bring_up(state.config, state.metrics, ahead))
     except StartupError as error:
         state.failed(error)
         return
     logs.event("ready", seconds=round(time.monotonic() - start, 3))
+    rest.make()
 
 
 def _uvicorn_config(config: Config, app: ASGIApp) -> uvicorn.Config:

@@ -8,35 +8,35 @@ import time
 from pathlib import Path
 
 from modelyard_serving import flavors, logs, mlmodel
+from modelyard_serving.ahead import Ahead, begin
 from modelyard_serving.config import Config, Runtime
 from modelyard_serving.engine.engine import Limits, Observer
 from modelyard_serving.errors import Reason, StartupError
-from modelyard_serving.fetch import Store, connect, fetch, fetch_file
 from modelyard_serving.flavors import onnx
 from modelyard_serving.model import Loaded, Model
 
 
-def bring_up(config: Config, observer: Observer) -> Model:
-    """Download, verify, load. Raises StartupError, whatever goes wrong."""
+def bring_up(config: Config, observer: Observer, ahead: Ahead | None = None) -> Model:
+    """Download, verify, load; `ahead` is the download that has begun. Raises StartupError, whatever goes wrong."""
     try:
-        return _bring_up(config, observer)
+        return _bring_up(config, observer, ahead or begin(config))
     except StartupError:
         raise
     except Exception as error:
         raise StartupError(Reason.LOAD_FAILED, f"{type(error).__name__}: {error}") from error
 
 
-def _bring_up(config: Config, observer: Observer) -> Model:
-    start = time.monotonic()
-    store = connect(config.s3_endpoint, config.node_cache)
-    fetched = fetch(store, config.source, config.digest, config.model_dir)
+def _bring_up(config: Config, observer: Observer, ahead: Ahead) -> Model:
+    waiting = time.monotonic()
+    fetched = ahead.fetched.result()
     verified = time.monotonic()
-    loaded = _load(config, store, fetched.path)
+    loaded = _load(config, ahead, fetched.path)
     names = (config.model_name, config.model_version)
     model = Model.of(loaded, _limits(config), observer, names, grpc=config.grpc_port > 0)
     # What has been made until now lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
+    gc.enable()
     logs.event(
         "loaded",
         flavor=model.flavor,
@@ -44,22 +44,25 @@ def _bring_up(config: Config, observer: Observer) -> Model:
         files=fetched.files,
         bytes=fetched.bytes,
         reused=fetched.reused,
-        fetch_seconds=round(verified - start, 3),
+        fetch_seconds=round(verified - ahead.begun, 3),
+        **{f"{part}_seconds": round(seconds, 3) for part, seconds in fetched.seconds.items()},
+        # Until then: what had to be imported before a model can be loaded.
+        import_seconds=round(waiting - ahead.begun, 3),
         load_seconds=round(time.monotonic() - verified, 3),
     )
     return model
 
 
-def _load(config: Config, store: Store, directory: Path) -> Loaded:
+def _load(config: Config, ahead: Ahead, directory: Path) -> Loaded:
     """The model as ONNX, if there is such a one and it is wanted, else the original, and why."""
     if config.runtime is Runtime.NATIVE:
         note = "MODELYARD_RUNTIME is native"
-    elif config.accelerated is None:
+    elif ahead.accelerated is None:
         note = "there is no model in ONNX that was found to answer the same"
     else:
         description = mlmodel.read(directory)
         try:
-            path = fetch_file(str(config.accelerated.source), config.accelerated.digest, config.model_dir, store)
+            path = ahead.accelerated.result()
             return Loaded(
                 description, flavors.name_of(description), onnx.load_accelerated(path, description), directory
             )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from modelyard_serving import logs
@@ -18,6 +20,7 @@ from modelyard_serving.fetch.incoming import Incoming
 from modelyard_serving.fetch.store import Replaced, Store, StoredObject, connect, store_errors
 from modelyard_serving.fetch.transfer import Progress, download
 
+MLMODEL = "MLmodel"
 OPEN_FILES = 128
 """How many files are on their way at a time: each is an open one, or two."""
 _S3_URI = re.compile(r"s3://([^/]+)/+(.*[^/])", re.DOTALL)
@@ -32,13 +35,24 @@ class Fetched:
     bytes: int
     reused: bool
     """The directory was there already, from before the container restarted, and has the right digest."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """What went for `list`, `download` (hashing what arrives is part of it) and `verify` (what was left to hash)."""
 
 
-def fetch(store: Store, source: Source, expected: str, directory: Path) -> Fetched:
+def fetch(
+    store: Store,
+    source: Source,
+    expected: str,
+    directory: Path,
+    arrived: Callable[[Path], None] | None = None,
+) -> Fetched:
     """Download `source` to `<directory>/<digest>` and verify it, or verify what lies there already.
 
     What an earlier process left of large files is gone on with. Files that come from the node's cache, or from an
     earlier process, and turn out to be others than registered are downloaded once more, from the store alone.
+
+    `arrived` is called, in another thread, once the MLmodel file is there, long before anything is verified: it may
+    take hints from it and nothing else.
 
     Raises StartupError: ArtifactNotFound, ArtifactAccessDenied, ArtifactStoreUnreachable, DigestMismatch,
     ModelInvalid (a key that is no safe path), LoadFailed (the disk).
@@ -53,13 +67,13 @@ def fetch(store: Store, source: Source, expected: str, directory: Path) -> Fetch
 
         # The final name appears only on a directory that has been verified.
         area = target.with_suffix(".incoming")
-        wanted = _Wanted(expected, lambda: _list(store, source), digest)
+        wanted = _Wanted(expected, lambda: _list(store, source), digest, arrived)
         items = _verified(store, source, area, wanted)
         (area / "files").rename(target)
         shutil.rmtree(area)
     except OSError as error:
         raise StartupError(Reason.LOAD_FAILED, f"cannot write the model to {directory}: {error}") from error
-    return Fetched(target, len(items), sum(item.size for item in items), reused=False)
+    return Fetched(target, len(items), sum(item.size for item in items), reused=False, seconds=wanted.seconds)
 
 
 def fetch_file(uri: str, expected: str, directory: Path, store: Store | None = None) -> Path:
@@ -110,6 +124,8 @@ class _Wanted:
     """Relative path → object."""
     digest_of: Callable[[dict[str, str]], str]
     """Relative path → SHA-256, in hex: the digest."""
+    arrived: Callable[[Path], None] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def _verified(store: Store, source: Source, area: Path, wanted: _Wanted) -> list[StoredObject]:
@@ -119,10 +135,12 @@ def _verified(store: Store, source: Source, area: Path, wanted: _Wanted) -> list
             if again:
                 shutil.rmtree(area, ignore_errors=True)
             try:
+                begin = time.monotonic()
                 items = wanted.list()
+                wanted.seconds["list"] = time.monotonic() - begin
                 if not items:
                     raise StartupError(Reason.ARTIFACT_NOT_FOUND, f"nothing is stored below {source}/")
-                hashes, doubtful = _download(store, source, area, items, cached=not again)
+                hashes, doubtful = _download(store, source, area, items, wanted, cached=not again)
             except Replaced as error:
                 if again:
                     raise
@@ -144,13 +162,16 @@ def _verified(store: Store, source: Source, area: Path, wanted: _Wanted) -> list
 
 
 def _download(
-    store: Store, source: Source, area: Path, items: dict[str, StoredObject], *, cached: bool
+    store: Store, source: Source, area: Path, items: dict[str, StoredObject], wanted: _Wanted, *, cached: bool
 ) -> tuple[dict[str, str], bool]:
     """(relative path → SHA-256, whether some of it did not come from the store just now)."""
     _clear(area, set(items))
     progress = Progress(str(source), sum(item.size for item in items.values()))
     # The largest first, so that none of them is what all the others wait for in the end.
-    order = sorted(items, key=lambda path: -items[path].size)
+    # The MLmodel file before all, for what can be told from it.
+    order = sorted(items, key=lambda path: (path != MLMODEL, -items[path].size))
+    begin = time.monotonic()
+    hashing = 0.0
     hashes: dict[str, str] = {}
     doubtful = False
     for begin in range(0, len(order), OPEN_FILES):
@@ -160,8 +181,14 @@ def _download(
                 for path in order[begin : begin + OPEN_FILES]
             }
             doubtful |= any(file.resumed for file in files.values())
-            doubtful |= download(store, [(items[path], file) for path, file in files.items()], progress, cached=cached)
+            told = partial(wanted.arrived, area / "files" / MLMODEL) if wanted.arrived and MLMODEL in files else None
+            wants = [(items[path], file) for path, file in files.items()]
+            doubtful |= download(store, wants, progress, cached=cached, first=told)
+            downloaded = time.monotonic()
             hashes |= {path: file.sha256() for path, file in files.items()}
+            hashing += time.monotonic() - downloaded
+    wanted.seconds["download"] = time.monotonic() - begin - hashing
+    wanted.seconds["verify"] = hashing
     return hashes, doubtful
 
 

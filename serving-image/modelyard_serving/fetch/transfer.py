@@ -62,28 +62,56 @@ class Progress:
         )
 
 
-def download(store: Store, files: list[tuple[StoredObject, Incoming]], progress: Progress, *, cached: bool) -> bool:
+def download(
+    store: Store,
+    files: list[tuple[StoredObject, Incoming]],
+    progress: Progress,
+    *,
+    cached: bool,
+    first: Callable[[], None] | None = None,
+) -> bool:
     """Fill the files; with `cached`, from the node's cache as far as it gets. Whether anything came from there.
 
+    `first` is called in a thread of its own once the first file is complete.
     Raises what `Store.open` raises once an object has failed `ATTEMPTS` times, and OSError: the disk.
     """
     with ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="download") as pool:
         try:
             asking: list[Future[int]] = []
+            told = _Once(files[0][1], first) if first else None
             if cached and store.cache and store.cache.usable:
                 asking = [pool.submit(_from_cache, store, item, file, progress) for item, file in files if item.etag]
+                _tell(asking, told)
             _all(asking)
-            _all(
-                [
-                    pool.submit(fill, file, index, partial(store.open, item), progress)
-                    for item, file in files
-                    for index in file.missing()
-                ]
-            )
+            filling = [
+                pool.submit(fill, file, index, partial(store.open, item), progress)
+                for item, file in files
+                for index in file.missing()
+            ]
+            _tell(filling, told)
+            _all(filling)
         except BaseException:
             progress.stopped.set()
             raise
     return any(future.result() for future in asking)
+
+
+class _Once:
+    """Tells once that a file is complete."""
+
+    def __init__(self, file: Incoming, tell: Callable[[], None]) -> None:
+        self._file = file
+        self._tell: list[Callable[[], None]] = [tell]
+
+    def __call__(self, _: Future[Any]) -> None:
+        if self._tell and self._file.complete:
+            threading.Thread(target=self._tell.pop(), name="arrived", daemon=True).start()
+
+
+def _tell(futures: Sequence[Future[Any]], told: _Once | None) -> None:
+    """Have the first file looked at when the first of these ends, which is the first file's."""
+    if told and futures:
+        futures[0].add_done_callback(told)
 
 
 def fill(file: Incoming, index: int, open_span: OpenSpan, progress: Progress) -> None:
