@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The process's exit code: 0 whenever acceleration.json was written."""
     # One thread as in a serving process, and before numpy and its like are imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from modelyard_serving.acceleration.accelerate import SECONDS, accelerate  # noqa: PLC0415
+    from modelyard_serving.acceleration.accelerate import SECONDS, Limits, accelerate  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(prog="modelyard_serving.acceleration", description="Converts a model to ONNX.")
     parser.add_argument("--model", type=Path, required=True, help="the directory with the MLmodel file")
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--recorded", type=Path, help="a JSON list of recorded requests")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="what comparing may take")
     options = parser.parse_args(arguments)
-    result = accelerate(options.model, options.recorded, options.seconds, _say)
+    result = accelerate(options.model, options.recorded, Limits(options.seconds), _say)
     options.output.mkdir(parents=True, exist_ok=True)
     if result.content is not None:
         (options.output / MODEL).write_bytes(result.content)

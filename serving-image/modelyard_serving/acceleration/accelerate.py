@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from modelyard_serving.acceleration import original as originals
-from modelyard_serving.acceleration.check import MIN_ROWS, Check, Findings
+from modelyard_serving.acceleration.check import MAX_ROWS, MIN_ROWS, Check, Findings
 from modelyard_serving.acceleration.convert import convert, write
 from modelyard_serving.acceleration.errors import NotConvertible
 from modelyard_serving.acceleration.examples import example_of, recorded_of
@@ -80,8 +80,16 @@ class Acceleration:
         return {"outcome": self.outcome, "message": self.message, "model": model, "evidence": self.evidence}
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What comparing may take: it ends with whichever is reached first."""
+
+    seconds: float = SECONDS
+    rows: int = MAX_ROWS
+
+
 def accelerate(
-    directory: Path, recorded: Path | None, seconds: float = SECONDS, log: Log = lambda _: None
+    directory: Path, recorded: Path | None = None, limits: Limits = Limits(), log: Log = lambda _: None
 ) -> Acceleration:
     """Convert the model in the directory and compare the two. Never raises an Exception."""
     evidence: dict[str, Any] = {"schemaVersion": 1, "libraries": libraries(), "seed": SEED}
@@ -92,7 +100,7 @@ def accelerate(
             log(f"loaded: {type(model.estimator).__name__}, {len(model.features)} features")
             example = example_of(model, directory)
             requests = recorded_of(recorded, directory) if recorded else []
-        return verify(model, example, requests, seconds, log, evidence)
+        return verify(model, example, requests, limits, log, evidence)
     except NotConvertible as error:
         return Acceleration(Outcome.NOT_CONVERTIBLE, str(error), evidence)
     except StartupError as error:
@@ -102,20 +110,20 @@ def accelerate(
 
 
 def verify(  # noqa: PLR0917 - what `accelerate` has found so far
-    model: Original, example: list[Any], requests: Sequence[Any], seconds: float, log: Log, evidence: dict[str, Any]
+    model: Original, example: list[Any], requests: Sequence[Any], limits: Limits, log: Log, evidence: dict[str, Any]
 ) -> Acceleration:
     """Raises NotConvertible."""
     begin = monotonic()
     graph, contract = convert(model, example)
     log(f"converted: {graph.ByteSize()} bytes")
-    contract = probe(model, contract, [values[:1] for values in example], begin + max(seconds, PROBE_SECONDS))
+    contract = probe(model, contract, [values[:1] for values in example], begin + max(limits.seconds, PROBE_SECONDS))
     content = write(graph, contract)
     accelerated = _open(content, contract)
     known = {at: column.known for at, column in enumerate(contract.columns) if column.known}
     source = Source(model, example, known, thresholds_of(model))
     log(f"probed: {sum(len(column.faults) for column in contract.columns)} kinds of input are refused")
     check = Check(model, accelerated, contract)
-    findings = check.run(source, requests, seconds)
+    findings = check.run(source, requests, limits.seconds, limits.rows)
     log(f"compared: {sum(findings.rows.values())} rows, {sum(findings.wrong.values())} answered differently")
     kept = {name: output for name, output in contract.methods.items() if not findings.wrong[name]}
     # Of the methods that are there on request only, those that differ are left out.
@@ -125,7 +133,7 @@ def verify(  # noqa: PLR0917 - what `accelerate` has found so far
     if not needed <= kept.keys():
         return Acceleration(Outcome.ANSWERS_DIFFER, _differs(findings), evidence)
     if (rows := sum(findings.rows.values())) < MIN_ROWS:
-        message = f"only {rows} rows could be compared in {seconds:.0f} s, not {MIN_ROWS}"
+        message = f"only {rows} rows could be compared in {limits.seconds:.0f} s, not {MIN_ROWS}"
         return Acceleration(Outcome.FAILED, message, evidence)
     content = write(graph, contract)
     speed = _speed(model, _open(content, contract), example)

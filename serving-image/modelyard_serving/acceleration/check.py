@@ -21,7 +21,9 @@ from modelyard_serving.table import Table
 MIN_ROWS = 500
 """With fewer rows compared, nothing is verified."""
 MAX_ROWS = 50_000
-MAX_HOSTILE = 2_000
+"""With so many rows compared, it is enough."""
+_HOSTILE = 25
+"""One row in so many, at most, is one that the original may refuse: they are predicted one at a time."""
 MAX_COUNTEREXAMPLES = 5
 _SINGLES = 100
 _ALWAYS = ("predict", "predict_proba")
@@ -38,9 +40,9 @@ class Findings:
     rows: Counter[str] = field(default_factory=Counter)
     """By kind of input."""
     faults: int = 0
-    """Rows that both refused."""
+    """Rows that the original refused."""
     other_words: int = 0
-    """Of these: with another message."""
+    """How often the other refused with another message."""
     largest: dict[str, float] = field(default_factory=dict)
     """By method, the largest absolute difference."""
     bits: dict[str, bool] = field(default_factory=dict)
@@ -63,8 +65,8 @@ class Check:
     findings: Findings = field(default_factory=Findings)
     turn: int = 0
 
-    def run(self, source: Source, recorded: Sequence[Any], seconds: float) -> Findings:
-        """Compare until the time is over or enough is compared."""
+    def run(self, source: Source, recorded: Sequence[Any], seconds: float, rows: int = MAX_ROWS) -> Findings:
+        """Compare until the time is over or so many rows are compared."""
         begin = monotonic()
         end = begin + seconds
         with warnings.catch_warnings():
@@ -73,11 +75,11 @@ class Check:
             for data in recorded:
                 if monotonic() < begin + seconds / 4:
                     self._compare_any("recorded", data, data, _rows(data))
-            self._hostile(source, monotonic() + seconds / 4)
+            self._hostile(source, monotonic() + seconds / 4, rows // _HOSTILE)
             self._boundaries(source, monotonic() + seconds / 4)
             for batch in source.gentle():
                 self._compare(batch)
-                if monotonic() > end or sum(self.findings.rows.values()) >= MAX_ROWS or self._lost():
+                if monotonic() > end or sum(self.findings.rows.values()) >= rows or self._lost():
                     break
             self.findings.batchable = not self._lost() and self._batchable(source)
         self.findings.seconds = monotonic() - begin
@@ -95,7 +97,8 @@ class Check:
             )
             finite = np.abs(first[np.isfinite(first)]) if first.dtype.kind == "f" else np.zeros(0)
             scale = float(finite.max(initial=0.0))
-            self.tolerances[name] = tolerance(name, self.original.function, output.labels is not None, scale)
+            exact = output.exact or output.labels is not None
+            self.tolerances[name] = tolerance(name, self.original.function, exact, scale)
 
     def _boundaries(self, source: Source, until: float) -> None:
         """To the last bit with trees; not where BLAS sums, whose last bits depend on how many rows there are."""
@@ -106,9 +109,9 @@ class Check:
         if batch is not None:
             self._compare(batch)
 
-    def _hostile(self, source: Source, until: float) -> None:
+    def _hostile(self, source: Source, until: float, most: int) -> None:
         for count, batch in enumerate(source.hostile()):
-            if monotonic() > until or count >= MAX_HOSTILE or self._lost():
+            if monotonic() > until or count >= most or self._lost():
                 return
             self._compare(batch)
 
@@ -117,7 +120,7 @@ class Check:
         quick = None if batch.without is not None else self._quick(batch)
         self._compare_any(batch.kind, data, data if quick is None else quick, batch.rows)
         if quick is not None and batch.rows <= 64:
-            self._compare_any(batch.kind, data, data, batch.rows)
+            self._compare_any(batch.kind, data, data, batch.rows, again=True)
 
     def _quick(self, batch: Batch) -> Table | None:
         typed = all(
@@ -125,15 +128,16 @@ class Check:
         )
         return self.original.table(batch.columns) if typed else None
 
-    def _compare_any(self, kind: str, data: Any, quick: Any, rows: int) -> None:
-        """`data` is what the original is asked, `quick` the same for the other."""
+    def _compare_any(self, kind: str, data: Any, quick: Any, rows: int, *, again: bool = False) -> None:
+        """`data` is what the original is asked, `quick` the same for the other; `again`: these rows are counted."""
         expected = _attempt(self.original.predictor.methods["predict"], data)
         if isinstance(expected, Exception) and rows > 1:
             for row in range(min(rows, 64)):
                 one = _row(data, row)
-                self._compare_any(kind, one, one, 1)
+                self._compare_any(kind, one, one, 1, again=again)
             return
-        self.findings.rows[kind] += rows
+        self.findings.rows[kind] += 0 if again else rows
+        self.findings.faults += isinstance(expected, Exception) and not again
         self.turn += 1
         for name in self.contract.methods:
             if name not in _ALWAYS and self.turn % _SELDOM:
@@ -146,7 +150,6 @@ class Check:
         findings, rows = self.findings, len(data)
         if isinstance(expected, Exception) or isinstance(found, Exception):
             if isinstance(expected, Exception) and isinstance(found, Exception) and same_fault(expected, found):
-                findings.faults += 1
                 findings.other_words += str(expected) != str(found)
                 return
             self._note(kind, name, data, np.ones(rows, bool), expected, found, "one of the models refuses")

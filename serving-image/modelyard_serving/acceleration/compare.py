@@ -25,10 +25,13 @@ class Tolerance:
     relative: float = 0.0
 
 
-def tolerance(method: str, function: str, labels: bool, scale: float) -> Tolerance:
-    """For what a method returns; `function` is the estimator's method behind it, `scale` the size of its answers."""
+def tolerance(method: str, function: str, exact: bool, scale: float) -> Tolerance:
+    """For what a method returns; `function` is the estimator's method behind it, `scale` the size of its answers.
+
+    `exact`: labels, and sums over trees.
+    """
     kind = function if method == "predict" else method
-    if labels:
+    if exact:
         return Tolerance()
     if kind == "predict_proba":
         return Tolerance(absolute=PROBABILITY)

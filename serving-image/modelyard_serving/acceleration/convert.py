@@ -19,6 +19,7 @@ from modelyard_serving.acceleration import ensembles, linear
 from modelyard_serving.acceleration.errors import NotConvertible
 from modelyard_serving.acceleration.heads import Head, Part, build
 from modelyard_serving.acceleration.original import Feature, Original
+from modelyard_serving.acceleration.trees import Ensemble
 from modelyard_serving.flavors.accelerated import METADATA_KEY, NUMBERS, TEXTS, Column, Contract, Output
 from modelyard_serving.table import Array
 
@@ -66,6 +67,8 @@ def _convert(original: Original, example: Sequence[Array]) -> tuple[ModelProto, 
         rounding = "none"
         part, opsets = whole(estimator, original, _dtypes(answers, original), first)
     methods = _methods(part.methods, original)
+    if head is not None and isinstance(head.sums, Ensemble) and not before:
+        methods = {name: replace(output, exact=_is_sum(output)) for name, output in methods.items()}
     columns = tuple(Column(each.name, each.text) for each in original.features)
     contract = Contract(columns, methods, named=original.named, rounding=rounding)
     return _model(part, inputs, opsets), contract
@@ -124,6 +127,11 @@ def _methods(methods: Mapping[str, Output], original: Original) -> dict[str, Out
         raise NotConvertible(f"its predict is the estimator's {original.function}, which is not converted")
     known = {name: output for name, output in methods.items() if name in original.predictor.methods}
     return {**known, "predict": methods[original.function]}
+
+
+def _is_sum(output: Output) -> bool:
+    """Whether it is what trees add up to, without a function that libraries compute each in their own way."""
+    return output.link == "identity" and not output.logarithm
 
 
 def _inputs(features: Sequence[Feature], before: Sequence[Any]) -> tuple[list[Any], list[NodeProto]]:

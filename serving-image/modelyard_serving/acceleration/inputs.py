@@ -11,6 +11,7 @@ import numpy as np
 
 from modelyard_serving.acceleration.original import Feature, Original
 from modelyard_serving.acceleration.probe import FLOAT32_LIMIT, learned_texts
+from modelyard_serving.acceleration.thresholds import Split, splits_of
 from modelyard_serving.flavors.accelerated import UNSEEN
 from modelyard_serving.table import Array
 
@@ -73,6 +74,7 @@ class Source:
         """Find out what is plausible in each column."""
         self._random = np.random.default_rng(self.seed)
         texts = sorted(learned_texts(self.original.estimator))
+        self._splits: Iterator[tuple[Split, int]] = iter(())
         self._texts = np.array([*texts, *(() if texts else ("a", "b"))], object)
 
     def gentle(self) -> Iterator[Batch]:
@@ -80,6 +82,7 @@ class Source:
         yield Batch("example", self.example)
         makers: Sequence[tuple[str, Callable[[int], Columns]]] = (
             ("plausible", self.plausible),
+            ("splits", self._at_splits),
             ("thresholds", self._at_thresholds),
             ("edges", self._edges),
             ("constant", lambda rows: [np.repeat(column, rows) for column in self.plausible(1)]),
@@ -88,7 +91,7 @@ class Source:
         while True:
             for size in SIZES[::-1]:
                 for kind, make in makers:
-                    if kind != "thresholds" or self.thresholds:
+                    if kind not in ("splits", "thresholds") or self.thresholds:
                         yield Batch(kind, make(size))
 
     def hostile(self) -> Iterator[Batch]:
@@ -159,6 +162,26 @@ class Source:
             columns[position] = np.where(chosen, _as(values, feature), columns[position])
         return columns
 
+    def _at_splits(self, rows: int) -> Columns:
+        """Each row meets one of the trees' comparisons with a value on or beside its threshold: in turn all of them."""
+        columns = self.plausible(rows)
+        for row in range(rows):
+            split, way = self._next_split()
+            for feature, (low, high) in split.bounds.items():
+                value = float(columns[feature][row])
+                if not low < value <= high:
+                    _put(columns[feature], row, _inside(low, high), self.original.features[feature])
+            value = float(neighbours(np.array([split.threshold]), np.array([way]))[0])
+            _put(columns[split.feature], row, value, self.original.features[split.feature])
+        return columns
+
+    def _next_split(self) -> tuple[Split, int]:
+        found = next(self._splits, None)
+        if found is None:  # From the beginning: first the threshold itself, then its neighbours in float64.
+            self._splits = ((split, way) for way in range(9) for split in splits_of(self.original))
+            found = next(self._splits)
+        return found
+
     def _edges(self, rows: int) -> Columns:
         columns = self.plausible(rows)
         for position, feature in enumerate(self.original.features):
@@ -167,6 +190,17 @@ class Source:
                 continue
             columns[position] = np.where(chosen, _as(self._random.choice(_EDGES, rows), feature), columns[position])
         return columns
+
+
+def _inside(low: float, high: float) -> float:
+    if np.isfinite(low) and np.isfinite(high):
+        middle = low / 2 + high / 2
+        return middle if low < middle <= high else high
+    return high if np.isfinite(high) else low + max(abs(low) / 8, 0.1)
+
+
+def _put(column: Array, row: int, value: float, feature: Feature) -> None:
+    column[row] = _as(np.array([value]), feature)[0]
 
 
 def neighbours(values: Array, ways: Array) -> Array:

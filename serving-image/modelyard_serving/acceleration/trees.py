@@ -208,6 +208,5 @@ def _last_rounding_to(singles: Array) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
         middle = (singles.astype(np.float64) + np.nextafter(singles, np.float32(np.inf)).astype(np.float64)) / 2
     even = (singles.view(np.int32) & 1) == 0
-    bound = np.where(even, middle, np.nextafter(middle, -np.inf))
-    # Beyond float32's largest there is nothing to compare with: such input is refused before.
-    return np.where(np.isfinite(middle), bound, singles.astype(np.float64))
+    # Infinite where there is no next one, or (below all) nothing rounds to it: both stand for themselves.
+    return np.where(even | ~np.isfinite(middle), middle, np.nextafter(middle, -np.inf))

@@ -86,6 +86,8 @@ class Output:
     """What the sums are multiplied with before."""
     logarithm: bool = False
     """Whether the natural logarithm of all that is returned."""
+    exact: bool = False
+    """Whether it was held to the original's bits when it was verified."""
 
 
 @dataclass(frozen=True)
