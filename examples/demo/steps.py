@@ -135,8 +135,11 @@ class Demo:
             ready = condition(body, "Ready").get("status") == "True"
             return is_current(body) and ready and holder.get("version") == version
 
-        self.kubectl.wait_for("modeldeployment", DEPLOYMENT, served, ROLLOUT_SECONDS)
+        body = self.kubectl.wait_for("modeldeployment", DEPLOYMENT, served, ROLLOUT_SECONDS)
         screen.say(self.kubectl("get", "modeldeployment", DEPLOYMENT).rstrip())
+        if found := condition(body, "Accelerated"):
+            runtime = "ONNX Runtime" if found["status"] == "True" else "the model's own library"
+            screen.say(f"It answers by {runtime}: {found['reason']}: {found['message']}")
 
     @property
     def endpoint(self) -> Endpoint:

@@ -10,6 +10,11 @@ from modelyard.desired.network import network_policy
 from tests.unit.desired.deployments import Json, deployment
 
 OWN = {"podSelector": {"matchLabels": {"modelyard.dev/deployment": "churn"}}}
+PREPARING = {
+    "podSelector": {
+        "matchLabels": {"app.kubernetes.io/managed-by": "modelyard", "app.kubernetes.io/component": "preparation"}
+    }
+}
 OPERATOR = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "modelyard-system"}}}
 
 
@@ -39,12 +44,12 @@ def sources(*arguments: Any) -> list[Json]:
     ids=["pods of the namespace", "all pods of the namespace", "a namespace", "pods of any namespace"],
 )
 def test_peers_are_those_of_the_spec(peer: Json, expected: Json) -> None:
-    assert sources([peer]) == [expected, OWN, OPERATOR]
+    assert sources([peer]) == [expected, OWN, PREPARING, OPERATOR]
 
 
-def test_the_pods_may_ask_each_other_and_the_operator_may_ask_them() -> None:
-    assert sources([]) == [OWN, OPERATOR]
-    assert sources([], None) == [OWN]
+def test_the_pods_may_ask_each_other_and_jobs_that_prepare_and_the_operator_may_ask_them() -> None:
+    assert sources([]) == [OWN, PREPARING, OPERATOR]
+    assert sources([], None) == [OWN, PREPARING]
 
 
 def test_it_covers_all_versions_and_their_two_ports() -> None:
