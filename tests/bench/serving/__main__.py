@@ -48,7 +48,7 @@ class Settings:
 def settings(arguments: Sequence[str]) -> Settings:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.serving", description=__doc__)
-    parser.add_argument("--servers", nargs="+", choices=servers.COMMANDS, default=list(servers.COMMANDS))
+    parser.add_argument("--servers", nargs="+", choices=servers.COMMANDS, default=list(servers.STANDARD))
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seconds", type=int, default=2, help="of each measurement in a round")
@@ -129,17 +129,19 @@ def compare_answers(server: Server, model: Model, results: ServerResults) -> Non
     say(f"{model.name}: comparing {server.name}'s answers")
     labels = model.estimator.predict(model.rows).tolist()
     url = server.url + server.path
-    results.labels = answers.compare(answers.labels(url, model), labels + labels[: answers.ROWS_ALONE])
+    results.labels = answers.compare(answers.labels(url, model, server.protocol), labels + labels[: answers.ROWS_ALONE])
     if server.name in OURS:
         expected = model.estimator.predict_proba(model.rows).tolist()
         results.probabilities = answers.compare(answers.probabilities(url, model), expected, answers.TOLERANCE)
 
 
-def put_under_load(running: Sequence[Server], results: ModelResults, bodies: dict[int, Path], chosen: Settings) -> None:
+def put_under_load(
+    running: Sequence[Server], results: ModelResults, bodies: dict[tuple[str, int], Path], chosen: Settings
+) -> None:
     """Measure under each load in turns: every server once, then every one once more, …."""
     seconds: dict[tuple[str, str], int] = {}
     for one, server, round_ in turns(running, chosen.rounds):
-        key, path = (server.name, one.name), bodies[one.rows]
+        key, path = (server.name, one.name), bodies[server.protocol, one.rows]
         if key not in seconds:
             warm = load.run(one, server.url, server.path, path, chosen.warm_up)
             seconds[key] = load.seconds_for(one, warm, chosen.seconds)

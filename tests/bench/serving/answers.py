@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.serving.models import Model
+from tests.bench.serving.models import INVOCATIONS, Model
 
 ROWS_ALONE = 200
 """That many are asked one by one as well; all of them are, together."""
@@ -35,11 +35,11 @@ class Compared:
         return f"{len(self.differences)} of {self.rows} rows differ: " + "; ".join(self.differences[:SHOWN])
 
 
-def labels(url: str, model: Model) -> list[Any]:
+def labels(url: str, model: Model, protocol: str) -> list[Any]:
     """Return what a server predicts: of the whole data set in one request, then of its first rows, each in its own."""
     everything = range(len(model.rows))
-    answers = _ask(url, model, everything)
-    return answers + [_ask(url, model, [row])[0] for row in everything[:ROWS_ALONE]]
+    answers = _ask(url, model, everything, protocol)
+    return answers + [_ask(url, model, [row], protocol)[0] for row in everything[:ROWS_ALONE]]
 
 
 def probabilities(url: str, model: Model) -> list[list[float]]:
@@ -64,8 +64,9 @@ def _equal(one: Any, other: Any, tolerance: float) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def _ask(url: str, model: Model, rows: Sequence[int]) -> list[Any]:
-    request = urllib.request.Request(url, model.request(rows), {"Content-Type": "application/json"})
+def _ask(url: str, model: Model, rows: Sequence[int], protocol: str = INVOCATIONS) -> list[Any]:
+    request = urllib.request.Request(url, model.request(rows, protocol), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as answer:
-        predictions: list[Any] = json.load(answer)["predictions"]
+        document = json.load(answer)
+    predictions: list[Any] = document["predictions"] if protocol == INVOCATIONS else document["outputs"][0]["data"]
     return predictions

@@ -30,6 +30,9 @@ LIBRARIES = ("mlflow", "cloudpickle", "numpy", "pandas", "scikit-learn", "scipy"
 """What a model of scikit-learn's needs, as MLflow infers it outside a project of uv's."""
 REQUESTS_OF_MANY = 4
 FOREST = "forest"
+INVOCATIONS, V2 = "invocations", "v2"
+"""Protocols: MLflow's, and the Open Inference Protocol."""
+V2_TYPES = {"f": "FP64", "i": "INT64"}
 
 
 @dataclass(frozen=True)
@@ -55,20 +58,28 @@ class Model:
                 pip_requirements=[f"{name}=={version(name)}" for name in LIBRARIES],
             )
 
-    def request(self, positions: Sequence[int]) -> bytes:
-        """Return the body that asks for some rows, as the guides write it."""
+    def request(self, positions: Sequence[int], protocol: str = INVOCATIONS) -> bytes:
+        """Return the body that asks for some rows: as the guides write it, or in V2's columns."""
         rows = self.rows.iloc[list(positions)]
-        split = {"columns": list(rows.columns), "data": rows.astype(object).to_numpy().tolist()}
-        return json.dumps({"dataframe_split": split}).encode()
+        if protocol == INVOCATIONS:
+            split = {"columns": list(rows.columns), "data": rows.astype(object).to_numpy().tolist()}
+            return json.dumps({"dataframe_split": split}).encode()
+        inputs = [
+            {"name": name, "shape": [len(rows)], "datatype": V2_TYPES[column.dtype.kind], "data": column.tolist()}
+            for name, column in rows.items()
+        ]
+        return json.dumps({"parameters": {"content_type": "pd"}, "inputs": inputs}).encode()
 
-    def write_requests(self, directory: Path) -> dict[int, Path]:
-        """Write the bodies that wrk sends, one a line; return the file by the number of rows in a request."""
+    def write_requests(self, directory: Path) -> dict[tuple[str, int], Path]:
+        """Write the bodies that wrk sends, one a line; return the file by protocol and number of rows in a request."""
         random = np.random.default_rng(6)
-        every = range(len(self.rows))
         many = [random.integers(0, len(self.rows), MANY).tolist() for _ in range(REQUESTS_OF_MANY)]
-        files = {1: directory / "one", MANY: directory / "many"}
-        files[1].write_bytes(b"".join(self.request([row]) + b"\n" for row in every))
-        files[MANY].write_bytes(b"".join(self.request(rows) + b"\n" for rows in many))
+        asked = {1: [[row] for row in range(len(self.rows))], MANY: many}
+        files = {}
+        for protocol in (INVOCATIONS, V2):
+            for count, requests in asked.items():
+                path = files[protocol, count] = directory / f"{protocol}-{count}"
+                path.write_bytes(b"".join(self.request(rows, protocol) + b"\n" for rows in requests))
         return files
 
 

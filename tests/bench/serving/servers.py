@@ -6,10 +6,11 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.bench.serving import environments
+from tests.bench.serving.models import INVOCATIONS, V2
 from tests.bench.serving.processes import cpu_seconds, seconds_until
 from tests.bench.serving.store import Stored
 from tests.cluster.paths import REPOSITORY
@@ -19,6 +20,7 @@ ACCELERATED = "modelyard"
 NATIVE = "modelyard-native"
 MLFLOW = "mlflow"
 MLSERVER = "mlserver"
+MLSERVER_V2 = "mlserver-v2"
 BARE = "uvicorn"
 HOST = "127.0.0.1"
 
@@ -41,7 +43,7 @@ class Command:
 
     arguments: list[str]
     environment: dict[str, str] = field(default_factory=dict)
-    health: str = "/health"
+    protocol: str = INVOCATIONS
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,12 @@ class Server:
     """From the process's start to the first 200 of its health check."""
     start_cpu_seconds: float
     """What CPU time all its processes used for that."""
-    path: str = "/invocations"
+    protocol: str = INVOCATIONS
+
+    @property
+    def path(self) -> str:
+        """Where it is asked."""
+        return "/invocations" if self.protocol == INVOCATIONS else "/v2/models/bench/infer"
 
     @property
     def session(self) -> int:
@@ -81,8 +88,8 @@ def run(name: str, served: Served, directory: Path) -> Iterator[Server]:
     url = f"http://{HOST}:{port}"
     begin = time.monotonic()
     with running(command.arguments, directory, command.environment) as process:
-        seconds = seconds_until(process, url + command.health, begin)
-        yield Server(name, process, url, seconds, cpu_seconds(process.process.pid))
+        seconds = seconds_until(process, f"{url}/health", begin)
+        yield Server(name, process, url, seconds, cpu_seconds(process.process.pid), command.protocol)
 
 
 def _modelyard(served: Served, directory: Path, port: int) -> Command:
@@ -146,6 +153,11 @@ def _mlserver(served: Served, directory: Path, port: int) -> Command:
     return Command([str(environments.peer("mlserver") / "mlserver"), "start", str(directory)])
 
 
+def _mlserver_v2(served: Served, directory: Path, port: int) -> Command:
+    """The same server, asked over its own protocol."""
+    return replace(_mlserver(served, directory, port), protocol=V2)
+
+
 def _bare(served: Served, directory: Path, port: int) -> Command:
     """The uvicorn of our own environment, with what makes it fast."""
     options = ["--host", HOST, "--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
@@ -160,5 +172,8 @@ COMMANDS: dict[str, Callable[[Served, Path, int], Command]] = {
     NATIVE: _modelyard_native,
     MLFLOW: _mlflow,
     MLSERVER: _mlserver,
+    MLSERVER_V2: _mlserver_v2,
     BARE: _bare,
 }
+STANDARD = (ACCELERATED, NATIVE, MLFLOW, MLSERVER, BARE)
+"""Those that are given the same bytes."""
