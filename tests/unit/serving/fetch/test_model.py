@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,23 @@ class TestAll:
             f"bytes={PART_BYTES}-{2 * PART_BYTES - 1}",
             f"bytes={2 * PART_BYTES}-{len(FILES['model.pkl']) - 1}",
         ]
+
+    def test_can_be_told_from_the_mlmodel_file_before_the_rest_is_there(self, stored: Stored) -> None:
+        arrived = threading.Event()
+        seen: list[bytes] = []
+
+        def look(path: Path) -> None:
+            seen.append(path.read_bytes())
+            arrived.set()
+
+        def wait(key: str, _: str, position: int, piece: bytes) -> bytes:
+            assert key != BIG or arrived.wait(30)
+            return piece
+
+        stored.proxy.harm = wait
+        fetched = fetch(stored.minio.store(stored.proxy.url), SOURCE, DIGEST, stored.directory, look)
+        assert seen == [FILES["MLmodel"]]
+        assert set(fetched.seconds) == {"list", "download", "verify"}
 
     def test_files_are_found_beyond_one_page_of_a_list(self, stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("modelyard_serving.fetch.store.LIST_KEYS", 2)
