@@ -46,7 +46,7 @@ class V1Dialect:
 
     def quick(self, request: HttpRequest) -> Call | None:
         """JSON rows that already have the types of the signature."""
-        if request.headers.get(b"content-type") not in (None, b"application/json"):
+        if request.headers.get(b"content-type") not in (None, b"", b"application/json"):
             return None
         try:
             document = orjson.loads(request.body)
@@ -100,7 +100,7 @@ class V1Dialect:
 
 def _require_json(request: HttpRequest) -> None:
     """Raises RequestError (415) for a content type that is not JSON; without one, it is JSON."""
-    if request.content_type is not None and media_of(request.content_type) is not Media.JSON:
+    if request.content_type and media_of(request.content_type) is not Media.JSON:
         raise RequestError("The protocol's only content type is application/json.", status=415)
 
 

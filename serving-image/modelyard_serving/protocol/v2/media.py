@@ -6,15 +6,15 @@ from modelyard_serving.errors import RequestError
 from modelyard_serving.protocol.dialect import HttpRequest
 from modelyard_serving.protocol.v2.rest import HEADER
 
-_PLAIN = {None, b"application/json"}
+_PLAIN = {None, b"", b"application/json"}
 _MEDIA = {"application/json", "application/octet-stream"}
 
 
 def header_length(request: HttpRequest) -> bytes | None:
     """How many bytes of the body are JSON; None: all of them.
 
-    A request without Content-Type is JSON, too: the extension's clients send none. Raises RequestError (415) for any
-    other media type, or charset than UTF-8.
+    A request without Content-Type, or with an empty one, is JSON, too: the extension's clients send none. Raises
+    RequestError (415) for any other media type, or charset than UTF-8.
     """
     given = request.headers.get(b"content-type")
     length = request.headers.get(HEADER)
