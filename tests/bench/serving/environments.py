@@ -11,15 +11,15 @@ from pathlib import Path
 
 from tests.cluster.paths import REPOSITORY, cache_dir
 
-HERE = Path(__file__).with_name("environments")
+REQUIREMENTS = Path(__file__).with_name("requirements")
 PACKAGE = "modelyard-serving"
 EXPORT = ("export", "--quiet", "--frozen", "--no-dev", "--no-emit-workspace", "--no-header", "--no-annotate")
 
 
 @functools.cache
 def peer(name: str) -> Path:
-    """Return the `bin` directory of the environment that environments/<name>.txt pins."""
-    return _environment(name, (HERE / f"{name}.txt").read_text())
+    """Return the `bin` directory of the environment that requirements/<name>.txt pins."""
+    return _environment(name, (REQUIREMENTS / f"{name}.txt").read_text())
 
 
 @functools.cache

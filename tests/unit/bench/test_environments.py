@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from tests.bench.serving.environments import HERE
+from tests.bench.serving.environments import REQUIREMENTS
 from tests.cluster.paths import REPOSITORY
 
 LOCKED = {
@@ -16,5 +16,5 @@ LOCKED = {
 @pytest.mark.parametrize("peer", ["mlflow", "mlserver"])
 @pytest.mark.parametrize("library", ["scikit-learn", "pandas", "cloudpickle", "mlflow"])
 def test_a_peer_has_the_libraries_that_the_models_are_saved_with(peer: str, library: str) -> None:
-    (pinned,) = re.findall(rf"^{library}==(\S+)", (HERE / f"{peer}.txt").read_text(), re.MULTILINE)
+    (pinned,) = re.findall(rf"^{library}==(\S+)", (REQUIREMENTS / f"{peer}.txt").read_text(), re.MULTILINE)
     assert (library, pinned) in LOCKED
