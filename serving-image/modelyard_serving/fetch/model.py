@@ -170,7 +170,7 @@ def _download(
     # The largest first, so that none of them is what all the others wait for in the end.
     # The MLmodel file before all, for what can be told from it.
     order = sorted(items, key=lambda path: (path != MLMODEL, -items[path].size))
-    begin = time.monotonic()
+    started = time.monotonic()
     hashing = 0.0
     hashes: dict[str, str] = {}
     doubtful = False
@@ -187,7 +187,7 @@ def _download(
             downloaded = time.monotonic()
             hashes |= {path: file.sha256() for path, file in files.items()}
             hashing += time.monotonic() - downloaded
-    wanted.seconds["download"] = time.monotonic() - begin - hashing
+    wanted.seconds["download"] = time.monotonic() - started - hashing
     wanted.seconds["verify"] = hashing
     return hashes, doubtful
 

@@ -105,6 +105,7 @@ class TestAll:
         fetched = fetch(stored.minio.store(stored.proxy.url), SOURCE, DIGEST, stored.directory, look)
         assert seen == [FILES["MLmodel"]]
         assert set(fetched.seconds) == {"list", "download", "verify"}
+        assert all(0 <= seconds < 60 for seconds in fetched.seconds.values())
 
     def test_files_are_found_beyond_one_page_of_a_list(self, stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("modelyard_serving.fetch.store.LIST_KEYS", 2)
