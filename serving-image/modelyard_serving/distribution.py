@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelyard_serving.metrics import printable
+from modelyard_serving.labels import printable
 
 MAX_LABELS = 64
 """Distinct whole numbers, texts and truth values that are told apart; all further ones are `other`."""

@@ -60,6 +60,23 @@ class ErrorCode(StrEnum):
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
 
 
+class Rejection(StrEnum):
+    """Why a request was turned away that a server with more time or room would have answered."""
+
+    QUEUE = "queue"
+    """Too many wait already."""
+    MEMORY = "memory"
+    """Too many bytes of requests are held already."""
+    DEADLINE = "deadline"
+    """It could not be answered in time."""
+    TOO_LONG = "too_long"
+    """Its body, or its headers, are longer than allowed."""
+    SLOW = "slow"
+    """Its body, or its headers, did not arrive in time."""
+    CONNECTIONS = "connections"
+    """Too many connections are open."""
+
+
 class RequestError(Exception):
     """A request that is answered with an error. Its code is one of MLflow's; other protocols have the status alone."""
 
@@ -70,13 +87,15 @@ class RequestError(Exception):
         status: int = 400,
         *,
         retry_after: int | None = None,
+        rejection: Rejection | None = None,
     ) -> None:
-        """`retry_after`: seconds, for the header of that name."""
+        """`retry_after`: seconds, for the header of that name. `rejection`: what it counts as in the metrics."""
         super().__init__(message)
         self.message = message
         self.code = code
         self.status = status
         self.retry_after = retry_after
+        self.rejection = rejection
 
     def body(self) -> bytes:
         """`{"error_code": …, "message": …}` as UTF-8 JSON."""

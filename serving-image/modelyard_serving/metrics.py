@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter as Counts
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from prometheus_client import (
@@ -14,7 +16,13 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from modelyard_serving.errors import Rejection
+from modelyard_serving.labels import printable
+from modelyard_serving.telemetry.answers import Answers
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SECONDS_BUCKETS = tuple(float(f"{0.0005 * 1.2**step:.6g}") for step in range(65))
@@ -32,23 +40,35 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.in_flight = 0
-        """Requests to /invocations that are not answered yet; written by the event loop alone."""
+        """Requests for predictions that are not answered yet; written by the event loop alone."""
         ProcessCollector(registry=self.registry)
         self._info = Gauge(
-            "modelyard_info", "What is served.", ["model", "version", "digest", "flavor"], registry=self.registry
+            "modelyard_info",
+            "What is served.",
+            ["model", "version", "digest", "flavor", "runtime"],
+            registry=self.registry,
         )
         self._memory = Gauge(
             "modelyard_memory_after_load_bytes",
             "Resident memory of the process when the model had been loaded.",
             registry=self.registry,
         )
-        self._requests = Counter(
-            "modelyard_requests", "Requests to /invocations by HTTP status.", ["code"], registry=self.registry
+        self._requests = _Requests()
+        self.registry.register(self._requests)
+        self._rejected = Counter(
+            "modelyard_rejected",
+            "Requests that were turned away for want of time or room.",
+            ["reason"],
+            registry=self.registry,
         )
-        self._codes: dict[int, Counter] = {}
+        for rejection in Rejection:
+            self._rejected.labels(rejection)
+        self.answers = Answers()
+        """What clients were answered."""
+        self.registry.register(self.answers)
         self._seconds = Histogram(
             "modelyard_request_seconds",
-            "Wall time of a request to /invocations in the server, once its body has arrived.",
+            "Wall time of a request for predictions in the server, once its body has arrived.",
             buckets=SECONDS_BUCKETS,
             registry=self.registry,
         )
@@ -64,27 +84,61 @@ class Metrics:
             buckets=BATCH_BUCKETS,
             registry=self.registry,
         )
+        self.queued: Callable[[], int] = int
+        """How many requests wait for a prediction; none until there is a model."""
         Gauge(
-            "modelyard_requests_in_flight", "Requests to /invocations being answered.", registry=self.registry
+            "modelyard_requests_in_flight", "Requests for predictions being answered.", registry=self.registry
         ).set_function(lambda: self.in_flight)
+        Gauge(
+            "modelyard_queue_requests", "Requests that wait for a prediction to begin.", registry=self.registry
+        ).set_function(self._count_queued)
 
-    def loaded(self, model: str, version: str, digest: str, flavor: str) -> None:
+    def loaded(self, model: str, version: str, digest: str, flavor: str, runtime: str = "native") -> None:
         """The model is in memory: from here on, growth is the requests' doing."""
-        self._info.labels(printable(model), printable(version), digest, flavor).set(1)
+        self._info.labels(printable(model), printable(version), digest, flavor, runtime).set(1)
         self._memory.set(resident_memory())
+
+    def _count_queued(self) -> int:
+        return self.queued()
+
+    def rejected(self, rejection: Rejection) -> None:
+        """A request was turned away."""
+        self._rejected.labels(rejection).inc()
 
     def predicted(self, calls: int, rows: int) -> None:
         """So many requests, which had been waiting, were predicted together."""
         self._batch_requests.observe(calls)
         self._batch_rows.observe(rows)
 
-    def answered(self, status: int, seconds: float) -> None:
+    def answered(self, status: int, seconds: float, protocol: str) -> None:
         """A request has got its answer. Called by the event loop alone."""
-        code = self._codes.get(status)
-        if code is None:
-            code = self._codes[status] = self._requests.labels(str(status))
-        code.inc()
+        self._requests.counts[protocol, status] += 1
         self._seconds.observe(seconds)
+
+
+class _Requests(Collector):
+    """Counts as cheaply as it can be done, since every request pays for it: a dictionary, and no lock."""
+
+    def __init__(self) -> None:
+        self.counts: Counts[tuple[str, int]] = Counts()
+        """By protocol and status; written by the event loop alone."""
+
+    def collect(self) -> Iterable[Metric]:
+        counts = self.counts.copy()
+        by_code: Counts[int] = Counts()
+        protocols = CounterMetricFamily(
+            "modelyard_protocol_requests", "The same by protocol and HTTP status.", labels=["protocol", "code"]
+        )
+        for (protocol, code), count in counts.items():
+            by_code[code] += count
+            protocols.add_metric([protocol, str(code)], count)
+        codes = CounterMetricFamily(
+            "modelyard_requests", "Requests for predictions by HTTP status, or by what it would be.", labels=["code"]
+        )
+        for code, count in by_code.items():
+            codes.add_metric([str(code)], count)
+        yield codes
+        yield protocols
 
 
 def render(*registries: CollectorRegistry) -> bytes:
@@ -102,8 +156,3 @@ def resident_memory() -> int:
     except OSError:
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def printable(text: str) -> str:
-    """Text as a label's value: what could break a line, or is no character at all, becomes a question mark."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)

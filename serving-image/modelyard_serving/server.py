@@ -21,6 +21,7 @@ from modelyard_serving.ahead import Ahead
 from modelyard_serving.config import Config, termination_log
 from modelyard_serving.errors import Reason, StartupError
 from modelyard_serving.state import Phase, State
+from modelyard_serving.telemetry.telemetry import telemetry
 from modelyard_serving.web import rpc
 from modelyard_serving.web.asgi import Later, application
 from modelyard_serving.web.endpoint import Shared
@@ -119,11 +120,16 @@ def main(env: Mapping[str, str], ahead: Ahead | None = None) -> int:
         port=config.port,
     )
     state = State(config)
-    shared = Shared(state)
+    notes = telemetry(env, config.model_name, config.model_version, access_log=config.access_log)
+    if notes is not None:
+        notes.start()
+    shared = Shared(state, notes)
     app, rest = application(state, shared)
     server = DrainingServer(_uvicorn_config(config, app), shared)
     threading.Thread(target=_load, args=(state, rest, ahead), name="loader", daemon=True).start()
     server.run(sockets=[listener])
+    if notes is not None:
+        notes.stop()
     if state.failure:
         startup.report(state.failure, config.termination_log)
         return 1

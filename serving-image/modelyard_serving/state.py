@@ -49,7 +49,11 @@ class State:
     def ready(self, model: Model) -> None:
         """The model is loaded; a server that has been told to end meanwhile stays draining."""
         self.loaded = model
-        self.metrics.loaded(self.config.model_name, self.config.model_version, self.config.digest, model.flavor)
+        self.metrics.queued = model.engine.depth
+        self.metrics.answers.read_by({name: dialect.predictions for name, dialect in model.dialects.items()})
+        config = self.config
+        runtime = model.predictor.runtime
+        self.metrics.loaded(config.model_name, config.model_version, config.digest, model.flavor, runtime)
         if self.phase is Phase.LOADING:
             self.phase = Phase.READY
 

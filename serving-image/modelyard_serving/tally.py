@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from modelyard_serving.compare import differences, rows
 from modelyard_serving.distribution import Bins, Summary, summarize
-from modelyard_serving.metrics import SECONDS_BUCKETS, printable
+from modelyard_serving.labels import printable
+from modelyard_serving.metrics import SECONDS_BUCKETS
 from modelyard_serving.model import Answer
 from modelyard_serving.recent import Remembered
 

@@ -14,7 +14,7 @@ from modelyard_serving.call import Call, Predictor, Result
 from modelyard_serving.engine import batch
 from modelyard_serving.engine.lane import STALL_SECONDS, Lane, Waiting
 from modelyard_serving.engine.pace import Pace
-from modelyard_serving.errors import ErrorCode, RequestError
+from modelyard_serving.errors import ErrorCode, Rejection, RequestError
 from modelyard_serving.table import Table
 
 RETRY_SECONDS = 1
@@ -82,7 +82,9 @@ class Engine:
         waiting = Waiting(call, lambda result: _tell(loop, settle, result))
         if not self._lane.submit(waiting):
             message = f"The server is busy: {self._limits.max_queue} requests wait already"
-            raise RequestError(message, ErrorCode.TEMPORARILY_UNAVAILABLE, 503, retry_after=RETRY_SECONDS)
+            raise RequestError(
+                message, ErrorCode.TEMPORARILY_UNAVAILABLE, 503, retry_after=RETRY_SECONDS, rejection=Rejection.QUEUE
+            )
         self._watch(loop)
         timer = loop.call_later(seconds, settle, _late(seconds))
         try:
@@ -170,4 +172,5 @@ def _of_request(error: BaseException) -> Exception:
 
 
 def _late(seconds: float) -> RequestError:
-    return RequestError(f"The prediction took longer than {seconds:g} seconds", ErrorCode.DEADLINE_EXCEEDED, 504)
+    message = f"The prediction took longer than {seconds:g} seconds"
+    return RequestError(message, ErrorCode.DEADLINE_EXCEEDED, 504, rejection=Rejection.DEADLINE)

@@ -47,4 +47,4 @@ def application(state: State, shared: Shared) -> tuple[Dispatch, Later]:
         return create_rest(state, shared, endpoints)
 
     later = Later(rest)
-    return Dispatch(endpoints, later, state), later
+    return Dispatch(endpoints, later, state, shared.ids), later

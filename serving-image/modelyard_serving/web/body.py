@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from starlette.types import Receive
 
-from modelyard_serving.errors import RequestError
+from modelyard_serving.errors import Rejection, RequestError
 from modelyard_serving.web.budget import Budget
 from modelyard_serving.web.slow import SlowClients
 
@@ -38,7 +38,9 @@ class Body:
         except asyncio.CancelledError:
             if not reading.expired or reading.task is None or reading.task.uncancel():
                 raise
-            raise RequestError(f"The request took longer than {seconds:g} seconds to arrive", status=408) from None
+            raise RequestError(
+                f"The request took longer than {seconds:g} seconds to arrive", status=408, rejection=Rejection.SLOW
+            ) from None
         finally:
             self._slow.end(reading)
 
@@ -61,4 +63,6 @@ class Body:
         return None
 
     def _too_long(self) -> RequestError:
-        return RequestError(f"The request body is larger than {self._limit} bytes", status=413)
+        return RequestError(
+            f"The request body is larger than {self._limit} bytes", status=413, rejection=Rejection.TOO_LONG
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelyard_serving.errors import ErrorCode, RequestError
+from modelyard_serving.errors import ErrorCode, Rejection, RequestError
 
 
 class Budget:
@@ -17,7 +17,9 @@ class Budget:
         """So many bytes are held now. Raises RequestError (503) if that is too much; then they are not counted."""
         if self.held + size > self._limit:
             message = f"The server is busy: requests of {self.held} bytes are being answered"
-            raise RequestError(message, ErrorCode.TEMPORARILY_UNAVAILABLE, 503, retry_after=1)
+            raise RequestError(
+                message, ErrorCode.TEMPORARILY_UNAVAILABLE, 503, retry_after=1, rejection=Rejection.MEMORY
+            )
         self.held += size
 
     def give(self, size: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from modelyard_serving.state import Phase, State
+from modelyard_serving.web.requests import REQUEST_ID, RequestIds
 
 HEALTH = ("/ping", "/health")
 HEALTH_BODY = b"\n"
@@ -19,10 +20,11 @@ class Dispatch:
     What Kubernetes asks is answered here too: while a server starts there is no framework yet.
     """
 
-    def __init__(self, endpoints: Mapping[str, ASGIApp], rest: ASGIApp, state: State) -> None:
+    def __init__(self, endpoints: Mapping[str, ASGIApp], rest: ASGIApp, state: State, ids: RequestIds) -> None:
         self._endpoints = endpoints
         self._rest = rest
         self._state = state
+        self._ids = ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
@@ -32,19 +34,22 @@ class Dispatch:
                 await endpoint(scope, receive, send)
                 return
 
-        async def send_closing(message: Message) -> None:
-            # Tells clients, while the server drains, to open their next connection elsewhere.
-            if message["type"] == "http.response.start" and self._state.phase is Phase.DRAINING:
-                message = {**message, "headers": [*message.get("headers", []), _CLOSE]}
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [*message.get("headers", []), (REQUEST_ID, self._ids.of(dict(scope["headers"])))]
+                # Tells clients, while the server drains, to open their next connection elsewhere.
+                if self._state.phase is Phase.DRAINING:
+                    headers.append(_CLOSE)
+                message = {**message, "headers": headers}
             await send(message)
 
         if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] in HEALTH:
             headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(HEALTH_BODY))]
             status = health_status(self._state)
-            await send_closing({"type": "http.response.start", "status": status, "headers": headers})
-            await send_closing({"type": "http.response.body", "body": HEALTH_BODY})
+            await send_named({"type": "http.response.start", "status": status, "headers": headers})
+            await send_named({"type": "http.response.body", "body": HEALTH_BODY})
             return
-        await self._rest(scope, receive, send_closing)
+        await self._rest(scope, receive, send_named)
 
 
 def health_status(state: State) -> int:

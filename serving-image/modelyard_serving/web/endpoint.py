@@ -12,11 +12,13 @@ from urllib.parse import quote
 from starlette.types import Receive, Scope, Send
 
 from modelyard_serving import logs
-from modelyard_serving.call import Reply
-from modelyard_serving.errors import ErrorCode, RequestError
+from modelyard_serving.call import PREDICT, Reply
+from modelyard_serving.errors import ErrorCode, Rejection, RequestError
 from modelyard_serving.protocol.dialect import HttpRequest
 from modelyard_serving.recent import Recent
 from modelyard_serving.state import Phase, State
+from modelyard_serving.telemetry.note import Note
+from modelyard_serving.telemetry.telemetry import Telemetry
 from modelyard_serving.web.body import Body
 from modelyard_serving.web.budget import Budget
 from modelyard_serving.web.requests import REQUEST_ID, RequestIds, query_of, seconds_of
@@ -38,9 +40,10 @@ _CLOSE: tuple[bytes, bytes] = (b"connection", b"close")
 class Shared:
     """What all endpoints of a process have in common."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, telemetry: Telemetry | None = None) -> None:
         config = state.config
         self.state = state
+        self.telemetry = telemetry
         self.recent = Recent(config.recent_requests)
         self.ids = RequestIds()
         self.slow = SlowClients()
@@ -56,7 +59,9 @@ class Shared:
         """The function's result. Raises RequestError (503) if too many wait for a thread."""
         if self._waiting >= self.state.config.max_queue:
             message = f"The server is busy: {self._waiting} requests wait to be read"
-            raise RequestError(message, ErrorCode.TEMPORARILY_UNAVAILABLE, 503, retry_after=1)
+            raise RequestError(
+                message, ErrorCode.TEMPORARILY_UNAVAILABLE, 503, retry_after=1, rejection=Rejection.QUEUE
+            )
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, function)
@@ -87,6 +92,10 @@ class Endpoint:
 
     async def _respond(self, scope: Scope, body: Body, send: Send) -> None:
         given: dict[bytes, bytes] = dict(scope["headers"])
+        identity = self.shared.ids.of(given)
+        telemetry, note = self.shared.telemetry, None
+        if telemetry is not None:
+            note = telemetry.begin(self._dialect, scope["method"], scope["path"], given, identity)
         closing = self._state.phase is Phase.DRAINING
         begin = perf_counter()
         try:
@@ -98,25 +107,30 @@ class Endpoint:
                 return
             # How long a client takes to send its request says nothing about this server.
             begin = perf_counter()
-            reply = await self.answer(HttpRequest(content, given, query_of(scope["query_string"])), seconds)
+            reply = await self.answer(HttpRequest(content, given, query_of(scope["query_string"])), seconds, note)
         except RequestError as error:
             # The rest of a body that was not read whole cannot be followed by another request.
             closing = closing or error.status in (408, 413, 503)
+            self.failed(error, identity, note)
             reply = self._refusal(error)
         except asyncio.CancelledError:
             # Only the end of the process cancels, when a request takes longer than it may. The task ends with this.
             message = "The server is shutting down"
             reply = self._refusal(RequestError(message, ErrorCode.TEMPORARILY_UNAVAILABLE, 503))
         except Exception as error:
-            logs.warning("request_failed", error=repr(error)[:500])
-            reply = self._refusal(RequestError("The server failed on this request", ErrorCode.INTERNAL_ERROR, 500))
+            broken = RequestError("The server failed on this request", ErrorCode.INTERNAL_ERROR, 500)
+            self.failed(broken, identity, note, repr(error))
+            reply = self._refusal(broken)
         # Before it is sent: who has the answer finds it counted.
-        self._metrics.answered(reply.status, perf_counter() - begin)
+        self._metrics.answered(reply.status, perf_counter() - begin, self._dialect)
+        if telemetry is not None and note is not None:
+            note.has_ended(reply.status, len(reply.body))
+            telemetry.end(note)
         headers = [
             (b"content-type", reply.content_type),
             (b"content-length", b"%d" % len(reply.body)),
             *self.shared.headers,
-            (REQUEST_ID, self.shared.ids.of(given)),
+            (REQUEST_ID, identity),
             *reply.headers,
         ]
         if closing:
@@ -124,20 +138,45 @@ class Endpoint:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
 
-    async def answer(self, request: HttpRequest, seconds: float) -> Reply:
+    async def answer(self, request: HttpRequest, seconds: float, note: Note | None = None) -> Reply:
         """The answer within so many seconds. Raises RequestError."""
+        if note is not None:
+            note.was_received(len(request.body))
         model = self._state.model
         dialect = model.dialects[self._dialect]
         call = dialect.quick(request) if len(request.body) <= INLINE_BYTES else None
         if call is None:
             call = await self.shared.in_thread(lambda: dialect.quick(request) or dialect.read(request))
+        if note is not None:
+            note.was_read(call.rows)
         result = await model.engine.run(call, seconds)
+        if note is not None:
+            note.has_run(result.seconds)
         if call.rows <= INLINE_ROWS:
             reply = dialect.write(call, result)
         else:
             reply = await self.shared.in_thread(lambda: dialect.write(call, result))
         self.shared.recent.add(self._dialect, request, reply.body, result.seconds)
+        if call.methods[0] == PREDICT:
+            self._metrics.answers.add(self._dialect, reply.body)
         return reply
+
+    def failed(self, error: RequestError, identity: bytes, note: Note | None, cause: str = "") -> None:
+        """Count and log an error: never what the client sent, so of its own faults no more than their code."""
+        if error.rejection is not None:
+            self._metrics.rejected(error.rejection)
+        if note is not None:
+            note.error = error.code
+        # That there is no model yet is in the log already.
+        in_access_log = self.shared.telemetry is not None and self.shared.telemetry.logs_access
+        if self._state.loaded is not None and (error.status >= 500 or not in_access_log):
+            logs.request_failed(
+                request_id=identity.decode("ascii"),
+                protocol=self._dialect,
+                status=error.status,
+                error_code=error.code,
+                **({"error": (cause or error.message)[:500]} if error.status >= 500 else {}),
+            )
 
     def _refusal(self, error: RequestError) -> Reply:
         reply = self._refuse(error)

@@ -11,10 +11,13 @@ from modelyard_serving.errors import RequestError
 from modelyard_serving.protocol.dialect import HttpRequest
 from modelyard_serving.protocol.v2 import metadata
 from modelyard_serving.state import Phase, State
+from modelyard_serving.telemetry.traces import GRPC
 from modelyard_serving.web.endpoint import Endpoint, Shared
 
 if TYPE_CHECKING:
     from modelyard_serving.protocol.grpc.server import GrpcServer
+
+INFER = "inference.GRPCInferenceService/ModelInfer"
 
 
 def grpc_server(shared: Shared) -> GrpcServer:
@@ -50,18 +53,26 @@ def grpc_server(shared: Shared) -> GrpcServer:
 
 async def counted(endpoint: Endpoint, request: HttpRequest, seconds: float) -> Reply:
     """The answer. Raises RequestError, and whatever breaks; both are counted by the status that HTTP has for them."""
-    metrics, begin, status = endpoint.shared.state.metrics, perf_counter(), 500
+    shared, metrics, begin, status, size = endpoint.shared, endpoint.shared.state.metrics, perf_counter(), 500, 0
+    identity = shared.ids.of(request.headers)
+    telemetry, note = shared.telemetry, None
+    if telemetry is not None:
+        note = telemetry.begin(GRPC, "POST", INFER, request.headers, identity)
     metrics.in_flight += 1
     try:
-        reply = await endpoint.answer(request, seconds)
-        status = reply.status
+        reply = await endpoint.answer(request, seconds, note)
+        status, size = reply.status, len(reply.body)
         return reply
     except RequestError as error:
         status = error.status
+        endpoint.failed(error, identity, note)
         raise
     finally:
         metrics.in_flight -= 1
-        metrics.answered(status, perf_counter() - begin)
+        metrics.answered(status, perf_counter() - begin, GRPC)
+        if telemetry is not None and note is not None:
+            note.has_ended(status, size)
+            telemetry.end(note)
 
 
 def model_metadata(state: State) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def test_traffic_is_read_as_it_was_counted() -> None:
     metrics = Metrics()
     metrics.loaded('Kündigung "a"', "4", "sha256:0", "sklearn")
     for status in (200, 200, 500):
-        metrics.answered(status, 0.01)
+        metrics.answered(status, 0.01, "mlflow")
     read = parse(render(metrics.registry).decode())
     assert (read.version, read.requests, read.failed) == ("4", {"200": 2, "500": 1}, 1)
     assert read.seconds.total == 3

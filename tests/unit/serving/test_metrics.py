@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from modelyard_serving.app import create_app
-from modelyard_serving.metrics import SECONDS_BUCKETS, Metrics, printable, render, resident_memory
+from modelyard_serving.labels import printable
+from modelyard_serving.metrics import SECONDS_BUCKETS, Metrics, render, resident_memory
 from modelyard_serving.state import State
 from tests.unit.serving import harness
 from tests.unit.serving.processes import ROW
@@ -74,7 +75,7 @@ async def test_what_is_served_and_what_it_takes_is_told(state: State) -> None:
     async with harness.client(create_app(state)) as http:
         found = await scrape(http)
     assert found.labels("modelyard_info") == [
-        {"model": "churn", "version": "3", "digest": "sha256:" + "0" * 64, "flavor": "sklearn"}
+        {"model": "churn", "version": "3", "digest": "sha256:" + "0" * 64, "flavor": "sklearn", "runtime": "native"}
     ]
     assert found("modelyard_memory_after_load_bytes") > 1e7
     assert found("process_resident_memory_bytes") == pytest.approx(resident_memory(), rel=0.2)

@@ -51,14 +51,15 @@ class Servicer:
     async def infer(self, body: bytes, context: Context) -> bytes:
         """ModelInfer."""
         headers = _headers(context)
-        await context.send_initial_metadata(((REQUEST_ID, self._backend.request_id(headers).decode("ascii")),))
+        identity = self._backend.request_id(headers)
+        await context.send_initial_metadata(((REQUEST_ID, identity.decode("ascii")),))
         try:
-            request = HttpRequest(body, {**headers, CHECK_MODEL: b"1"})
+            request = HttpRequest(body, {**headers, REQUEST_ID.encode(): identity, CHECK_MODEL: b"1"})
             return (await self._backend.answer(request, context.time_remaining())).body
         except RequestError as error:
             await _abort(context, error)
         except Exception as error:
-            logs.warning("request_failed", error=repr(error)[:500])
+            logs.request_failed(request_id=identity.decode("ascii"), protocol="grpc", error=repr(error)[:500])
             await context.abort(grpc.StatusCode.INTERNAL, "The server failed on this request")
         raise AssertionError("abort raises")
 
