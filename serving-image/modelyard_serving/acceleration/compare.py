@@ -47,7 +47,7 @@ class Difference:
     wrong: Array
     """Which rows are further apart than allowed: an array of truth values."""
     largest: float
-    """Of all elements, absolute; infinite for labels that differ."""
+    """Of all elements: absolute, or relative where a relative one is allowed; infinite for labels that differ."""
     bits: bool
     """Whether all bytes are equal."""
     form: str | None = None
@@ -98,8 +98,13 @@ def _elements(one: Array, other: Array, allowed: Tolerance) -> tuple[Array, Arra
     with np.errstate(invalid="ignore", over="ignore"):
         distance = np.where(same, 0.0, np.abs(one - other))
         bound = allowed.absolute + allowed.relative * np.abs(one)
-    distance = np.where(np.isfinite(distance), distance, np.inf)
-    return distance, ~same & ~((distance <= bound) & np.isfinite(bound))
+    distance = np.where(np.isnan(distance), np.inf, distance)
+    wrong = ~same & ~((distance <= bound) & np.isfinite(bound))
+    if allowed.relative:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            distance = distance / np.maximum(np.abs(one), allowed.absolute / allowed.relative)
+        distance = np.where(same, 0.0, np.where(np.isnan(distance), np.inf, distance))
+    return distance, wrong
 
 
 def same_fault(expected: BaseException, found: BaseException) -> bool:

@@ -97,10 +97,14 @@ class Source:
     def hostile(self) -> Iterator[Batch]:
         """Without end: single rows with what the original may refuse: each column's worst values, then several."""
         for position, feature in enumerate(self.original.features):
-            for kind, value in self._worst(feature):
-                yield Batch(kind, self._with(self.plausible(1), position, value))
             if not feature.required:
                 yield Batch("missing", self.plausible(1), without=position)
+        worst_of = [self._worst(feature) for feature in self.original.features]
+        for turn in range(max(map(len, worst_of))):  # All columns have their turn before any has its second.
+            for position, values in enumerate(worst_of):
+                if turn < len(values):
+                    kind, value = values[turn]
+                    yield Batch(kind, self._with(self.plausible(1), position, value))
         while True:
             row = self.plausible(1)
             for position in self._random.choice(len(row), min(len(row), 2), replace=False):

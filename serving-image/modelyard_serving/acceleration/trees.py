@@ -197,9 +197,11 @@ def float32_at_most(thresholds: Array) -> Array:
 
 
 def _float32_at_most(values: Array) -> Array:
-    nearest = values.astype(np.float32)
+    with np.errstate(over="ignore"):
+        nearest = values.astype(np.float32)
     too_large = nearest.astype(np.float64) > values
-    return np.where(too_large, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+    with np.errstate(over="ignore"):
+        return np.where(too_large, np.nextafter(nearest, np.float32(-np.inf)), nearest)
 
 
 def _last_rounding_to(singles: Array) -> Array:

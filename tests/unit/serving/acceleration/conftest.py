@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from modelyard_serving.acceleration.accelerate import Acceleration, Limits, Outcome, verify
 from modelyard_serving.acceleration.errors import NotConvertible
@@ -50,6 +51,13 @@ def tame(name: str) -> Tamed:
         except NotConvertible as error:
             result = Acceleration(Outcome.NOT_CONVERTIBLE, str(error), evidence)
     return Tamed(name, original, result)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As in the Job, whose process has OMP_NUM_THREADS=1."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")

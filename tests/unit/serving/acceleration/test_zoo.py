@@ -54,8 +54,15 @@ def _quiet(method: Any, data: Any) -> Any:
 
 
 def _numbers(answer: bytes) -> list[float]:
-    values = np.array(json.loads(answer)["predictions"])
-    return [] if values.dtype.kind not in "fiub" else values.astype(float).ravel().tolist()
+    found: list[Any] = []
+    pending = [json.loads(answer)["predictions"]]
+    while pending:  # Lists of arrays of different lengths are no array.
+        value = pending.pop()
+        if isinstance(value, list):
+            pending += value
+        else:
+            found.append(value)
+    return [] if any(isinstance(value, str) for value in found) else found
 
 
 def _shape(answer: Any) -> list[tuple[Any, ...]]:
