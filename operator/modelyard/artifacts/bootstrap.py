@@ -127,15 +127,16 @@ def writer_policy(settings: StoreSettings) -> dict[str, Any]:
 
 
 def reader_policy(settings: StoreSettings) -> dict[str, Any]:
-    """Return the policy of the reader: list and read below the artifacts' prefix, no records, no writes."""
-    prefix = f"{settings.prefix}/artifacts/" if settings.prefix else "artifacts/"
+    """Return the policy of the reader: list and read models and what was prepared of them, no records, no writes."""
+    root = f"{settings.prefix}/" if settings.prefix else ""
+    below = [f"{root}{directory}/*" for directory in ("artifacts", "prepared")]
     return _policy(
         {
             "Action": ["s3:ListBucket"],
             "Resource": [f"arn:aws:s3:::{settings.bucket}"],
-            "Condition": {"StringLike": {"s3:prefix": [f"{prefix}*"]}},
+            "Condition": {"StringLike": {"s3:prefix": below}},
         },
-        {"Action": ["s3:GetObject"], "Resource": [f"arn:aws:s3:::{settings.bucket}/{prefix}*"]},
+        {"Action": ["s3:GetObject"], "Resource": [f"arn:aws:s3:::{settings.bucket}/{keys}" for keys in below]},
     )
 
 

@@ -54,12 +54,15 @@ def test_a_store_that_ignores_conditions_is_refused(bucket: Bucket) -> None:
         bootstrap.check_conditional_writes(bucket.s3, SETTINGS, Careless(SETTINGS, client=bucket.s3))
 
 
-def test_the_reader_may_only_read_artifacts() -> None:
+def test_the_reader_may_only_read_artifacts_and_what_was_prepared_of_them() -> None:
     listing, reading = bootstrap.reader_policy(SETTINGS)["Statement"]
     assert listing["Action"] == ["s3:ListBucket"]
-    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["team/artifacts/*"]}}
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["team/artifacts/*", "team/prepared/*"]}}
     assert reading["Action"] == ["s3:GetObject"]
-    assert reading["Resource"] == ["arn:aws:s3:::models/team/artifacts/*"]
+    assert reading["Resource"] == [
+        "arn:aws:s3:::models/team/artifacts/*",
+        "arn:aws:s3:::models/team/prepared/*",
+    ]
 
 
 def _error(code: str) -> ClientError:
