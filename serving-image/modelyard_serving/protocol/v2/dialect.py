@@ -20,6 +20,8 @@ from modelyard_serving.protocol.v2.quick import QuickTensors
 
 QUICK_BYTES = 64 * 1024
 """A longer body takes more than microseconds to read."""
+QUICK_TENSORS = 256
+"""So do more tensors, however short."""
 
 
 class V2Dialect:
@@ -35,26 +37,22 @@ class V2Dialect:
 
     def quick(self, request: HttpRequest) -> Call | None:
         """Tensors of numbers or texts for named columns of such, as JSON or binary data."""
+        if len(request.body) > QUICK_BYTES:
+            return None
         try:
-            length = header_length(request)
-            if length is None and (call := self._quick_json(request.body)) is not None:
-                return call
-            if len(request.body) > QUICK_BYTES:
-                return None
-            return self._inference.quick(rest.read(request.body, length))
-        except RequestError:
+            head, binary = rest.parts(request.body, header_length(request))
+            document = orjson.loads(head)
+            return self._quick(document, binary) if type(document) is dict else None
+        except (ValueError, RequestError):
+            # ValueError: the parser here is stricter than that of `read`, which takes NaN.
             return None
 
-    def _quick_json(self, body: bytes) -> Call | None:
-        try:
-            document = orjson.loads(body)
-        except ValueError:
+    def _quick(self, document: dict[str, Any], binary: memoryview) -> Call | None:
+        inputs = document.get("inputs")
+        if type(inputs) is not list or len(inputs) > QUICK_TENSORS:
             return None
-        if type(document) is not dict or document.get("parameters"):
-            return None
-        table = self._tensors.read(document.get("inputs"))
-        if table is None:
-            return None
+        if binary or document.get("parameters") or (table := self._tensors.read(inputs)) is None:
+            return self._inference.quick(rest.request_of(document, binary))
         return self._inference.call(table, rest.envelope(document) if len(document) > 1 else BARE)
 
     def read(self, request: HttpRequest) -> Call:

@@ -27,10 +27,15 @@ def read(body: bytes, header_length: bytes | None) -> InferRequest:
 
     Raises RequestError (400 BAD_REQUEST).
     """
+    head, binary = parts(body, header_length)
+    return request_of(read_object(head), binary)
+
+
+def parts(body: bytes, header_length: bytes | None) -> tuple[bytes, memoryview]:
+    """The JSON of a body and the binary data behind it. Raises RequestError (400 BAD_REQUEST)."""
     length = len(body) if header_length is None else _length(header_length, len(body))
     binary = memoryview(body)[length:]
-    document = read_object(body[:length] if binary else body)
-    return _request(document, binary)
+    return body[:length] if binary else body, binary
 
 
 def _length(header: bytes, limit: int) -> int:
@@ -39,7 +44,8 @@ def _length(header: bytes, limit: int) -> int:
     return int(header)
 
 
-def _request(document: Mapping[str, Any], binary: memoryview) -> InferRequest:
+def request_of(document: Mapping[str, Any], binary: memoryview) -> InferRequest:
+    """The request that a JSON object and binary data are. Raises RequestError (400 BAD_REQUEST)."""
     tensors = document.get("inputs")
     if type(tensors) is not list or not tensors:
         raise RequestError("The request must have 'inputs', an array of at least one tensor.")
