@@ -13,7 +13,7 @@ signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 # Until the model is loaded nothing becomes garbage; looking for it takes a tenth of the start.
 gc.disable()
 
-from modelyard_serving import logs  # noqa: E402
+from modelyard_serving import logs, threads  # noqa: E402
 from modelyard_serving.ahead import Ahead, begin  # noqa: E402
 from modelyard_serving.config import Config  # noqa: E402
 from modelyard_serving.errors import StartupError  # noqa: E402
@@ -27,6 +27,8 @@ def _begin() -> Ahead | None:
         return None
 
 
+# Before the libraries that read it are imported.
+threads.pin(os.environ)
 logs.configure()
 ahead = _begin()
 

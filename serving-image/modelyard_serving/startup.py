@@ -12,6 +12,7 @@ from modelyard_serving.ahead import Ahead, begin
 from modelyard_serving.config import Config, Runtime
 from modelyard_serving.engine.engine import Limits, Observer
 from modelyard_serving.errors import Reason, StartupError
+from modelyard_serving.fetch import connect, fetch_file
 from modelyard_serving.flavors import onnx
 from modelyard_serving.model import Loaded, Model
 
@@ -69,7 +70,24 @@ def _load(config: Config, ahead: Ahead, directory: Path) -> Loaded:
         except (StartupError, onnx.AcceleratedError) as error:
             note = str(error)[:500]
             logs.warning("not_accelerated", error=note)
+    _enter_environment(config, directory)
     return load(directory)._replace(note=note)
+
+
+def _enter_environment(config: Config, directory: Path) -> None:
+    """Return where the original can be loaded here; otherwise this process becomes the server in its environment.
+
+    A model that ONNX Runtime answers for needs none. Raises StartupError, as `environments.enter` does.
+    """
+    from modelyard_serving import environments  # noqa: PLC0415
+
+    packed = config.packed_environment
+    archive = None
+    if packed is not None:
+        store = connect(config.s3_endpoint, config.node_cache)
+        archive = (lambda: fetch_file(str(packed.source), packed.digest, config.model_dir, store), packed.digest)
+    root = config.model_dir / "environments"
+    environments.enter(directory, mlmodel.read(directory), config.environment, root, archive=archive)
 
 
 def load(directory: Path) -> Loaded:
