@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,6 +68,8 @@ def say(text: str) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Measure, print tables, write the JSON. Returns 1 if any answer was an error or wrong, else 0."""
     chosen = settings(arguments)
+    # An end from outside is an end in order: the servers are ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     begin = time.monotonic()
     say("environments")
     environments.modelyard()
