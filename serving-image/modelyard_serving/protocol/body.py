@@ -1,4 +1,4 @@
-"""Reads the JSON object of a request whose protocol is not MLflow's."""
+"""What protocols other than MLflow's have in common: requests are a JSON object, errors a text."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Any
 
 import orjson
 
+from modelyard_serving.call import Reply
 from modelyard_serving.errors import RequestError
 
 _ECHO = 200
+_MAX_MESSAGE_CHARS = 10_000
+"""A message may quote the request, which may be long."""
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -32,6 +35,11 @@ def _read_leniently(body: bytes) -> Any:
     except (ValueError, RecursionError) as error:  # ValueError: JSONDecodeError and UnicodeDecodeError
         echo = repr(body) if len(body) <= _ECHO else f"{body[:_ECHO]!r}…"
         raise RequestError(f"The request is no JSON: {str(error)[:_ECHO]}. Received: {echo}") from error
+
+
+def write_error(error: RequestError) -> Reply:
+    """`{"error": …}`, as V1 and V2 have it."""
+    return Reply(json.dumps({"error": error.message[:_MAX_MESSAGE_CHARS]}).encode(), status=error.status)
 
 
 def kind_of(value: Any) -> str:

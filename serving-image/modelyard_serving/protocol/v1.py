@@ -6,7 +6,6 @@ the query `?method=predict_proba` asks for another of the model's functions than
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from typing import Any
 
@@ -17,7 +16,7 @@ from modelyard_serving.call import PREDICT, Call, Reply, Result
 from modelyard_serving.compare import predictions_of
 from modelyard_serving.errors import ErrorCode, RequestError, invalid_input
 from modelyard_serving.mlmodel import MLmodel
-from modelyard_serving.protocol.body import kind_of, read_object
+from modelyard_serving.protocol.body import kind_of, read_object, write_error
 from modelyard_serving.protocol.dialect import HttpRequest
 from modelyard_serving.protocol.encode import encode
 from modelyard_serving.protocol.media import Media, media_of
@@ -91,7 +90,7 @@ class V1Dialect:
     @staticmethod
     def refuse(error: RequestError) -> Reply:
         """`{"error": …}`."""
-        return Reply(json.dumps({"error": error.message}).encode(), status=error.status)
+        return write_error(error)
 
     def predictions(self, answer: bytes) -> Any:
         """What `predictions` holds."""

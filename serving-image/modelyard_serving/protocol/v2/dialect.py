@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from typing import Any
 
@@ -11,6 +10,7 @@ import orjson
 from modelyard_serving.call import Call, Reply, Result
 from modelyard_serving.errors import RequestError
 from modelyard_serving.mlmodel import MLmodel
+from modelyard_serving.protocol.body import write_error
 from modelyard_serving.protocol.dialect import HttpRequest
 from modelyard_serving.protocol.v2 import compared, rest
 from modelyard_serving.protocol.v2.asked import Asked
@@ -73,7 +73,7 @@ class V2Dialect:
     @staticmethod
     def refuse(error: RequestError) -> Reply:
         """`{"error": …}`."""
-        return Reply(json.dumps({"error": error.message}).encode(), status=error.status)
+        return write_error(error)
 
     def predictions(self, answer: bytes) -> Any:
         """The rows of the outputs."""

@@ -213,6 +213,8 @@ def test_outputs_are_binary_where_asked_for() -> None:
 def test_errors_have_the_protocols_form() -> None:
     reply = V2Dialect.refuse(RequestError("no \ud800", status=404))
     assert (reply.status, json.loads(reply.body)) == (404, {"error": "no \ud800"})
+    # A message may quote what was sent.
+    assert len(V2Dialect.refuse(RequestError("x" * 10**6)).body) < 20_000
 
 
 def test_text_that_is_no_unicode_is_the_servers_fault() -> None:
