@@ -1,4 +1,4 @@
-"""Prints the table of docs/acceleration.md: `python -m tests.unit.serving.acceleration.table`."""
+"""Prints the table of docs/acceleration.md: `OMP_NUM_THREADS=1 python -m tests.unit.serving.acceleration.table`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit.serving.acceleration import zoo
 from tests.unit.serving.acceleration.conftest import Tamed, tame
 
 HEADER = (
-    "| model | outcome | sums in | `predict` | `predict_proba` | CPU time for one row | why not |\n"
+    "| model | outcome | sums in | `predict` | `predict_proba` | processor time for one row | why not |\n"
     "|---|---|---|---|---|---|---|\n"
 )
 
@@ -55,6 +55,6 @@ def row(model: Tamed) -> str:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     sys.stdout.write(HEADER)
-    for name in zoo.ZOO:
+    for name in sys.argv[1:] or zoo.ZOO:
         sys.stdout.write(row(tame(name)))
         sys.stdout.flush()
