@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -18,13 +20,16 @@ pytestmark = pytest.mark.timeout(600)
 
 NAME = "modelyard-node-cache"
 REPLICAS = 10
+SIZE = 12 * 1024 * 1024
 REST: Json = {"replicas": REPLICAS, "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}}
 SYSTEM = Kubectl(SYSTEM_NAMESPACE)
 
 
 @pytest.fixture
 def served(kubectl: Kubectl, artifacts: ArtifactAccess) -> Iterator[Rollouts]:
-    created = Rollouts(kubectl, [stored(artifacts, "cached", classifier(20))])
+    source = stored(artifacts, f"cached-{uuid.uuid4().hex[:8]}", classifier(20))
+    artifacts.write(f"{source}/noise", os.urandom(SIZE))
+    created = Rollouts(kubectl, [source])
     yield created
     created.remove()
 
@@ -47,20 +52,16 @@ def test_ten_replicas_download_once(served: Rollouts) -> None:
     # When ten pods start at about the same time
     served.given(REST)
     after = counted()
-    # Then each node's cache has downloaded each file once, if any pod was there, and every pod got its files from it
+    # Then each node's cache has got the large file once, if a pod was there, and given it to every one of them.
+    # (Other models are far smaller, and may be served meanwhile.)
     grown = {
         node: {name: value - before[node].get(name, 0) for name, value in samples.items()}
         for node, samples in after.items()
     }
-    used = [each for each in grown.values() if each["downloads_total"]]
-    files = max(each["downloads_total"] for each in used)
-    assert files > 1
-    assert all(each["downloads_total"] == files for each in used)
-    answered = [each[f'requests_total{{result="{result}"}}'] for each in used for result in ("hit", "joined", "miss")]
-    # Some pods may have started again, or one more for a moment, but none without the cache.
-    assert sum(answered) >= REPLICAS * files
-    given = sum(each['bytes_total{source="cache"}'] for each in used)
-    assert given >= REPLICAS * max(each["store_bytes_total"] for each in used)
+    used = [each for each in grown.values() if each["store_bytes_total"] >= SIZE]
+    assert used
+    assert all(each["store_bytes_total"] < 2 * SIZE for each in used)
+    assert sum(each['bytes_total{source="cache"}'] for each in used) >= REPLICAS * SIZE
     assert not any(each["faults_total"] or each["poisoned_total"] for each in grown.values())
 
 
