@@ -4,6 +4,8 @@ PYTHON ?= python3
 CLUSTER = $(PYTHON) -m tests.cluster
 CACHE = $(or $(MODELYARD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/modelyard)
 GUIDES = $(CACHE)/guides-python
+CLIENTS = $(CACHE)/clients-python
+CLIENTS_LOCK = tests/unit/serving/protocol/clients/requirements.txt
 
 # The first use of $(UV) finds uv or installs the pinned one into the cache; targets that do not use it need none.
 UV = $(eval UV := $$(or $$(shell PYTHON='$(PYTHON)' tests/cluster/bootstrap.sh),$$(error there is no uv)))$(UV)
@@ -64,9 +66,14 @@ lint: bootstrap ## Check style, types, layers and that generated files are curre
 	$(UV) run python -m modelyard.api.reference --check docs/reference.md
 	$(UV) run python -m modelyard.api.compatibility crds/released crds
 
+.PHONY: clients-python
+clients-python: ## Make the environment of a stock client of the Open Inference Protocol
+	$(UV) venv --quiet --allow-existing $(CLIENTS)
+	$(UV) pip install --quiet --require-hashes --python $(CLIENTS)/bin/python -r $(CLIENTS_LOCK)
+
 .PHONY: test-unit
-test-unit: bootstrap cluster-build ## Run the tests that need no cluster
-	$(UV) run pytest --numprocesses auto --dist loadfile --hypothesis-profile same-every-time tests/unit
+test-unit: bootstrap cluster-build clients-python ## Run the tests that need no cluster
+	MODELYARD_TRITON_PYTHON=$(CLIENTS)/bin/python $(UV) run pytest --numprocesses auto --dist loadfile --hypothesis-profile same-every-time --durations 20 tests/unit
 
 .PHONY: guides-python
 guides-python: ## Make the environment of MLflow's guides: the oldest client that is promised to work
@@ -75,7 +82,7 @@ guides-python: ## Make the environment of MLflow's guides: the oldest client tha
 
 .PHONY: test-cluster
 test-cluster: bootstrap cluster-up images guides-python ## Run the tests that need one: the API's rules, the chart, the whole
-	$(USE_CLUSTER) MODELYARD_GUIDES_PYTHON=$(GUIDES)/bin/python $(UV) run pytest tests/api tests/e2e
+	$(USE_CLUSTER) MODELYARD_GUIDES_PYTHON=$(GUIDES)/bin/python $(UV) run pytest --durations 30 tests/api tests/e2e
 
 .PHONY: test-models
 test-models: bootstrap cluster-up images ## Promote twenty bad and twenty harmless versions (make test: every fourth)
