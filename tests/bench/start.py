@@ -4,7 +4,11 @@
 
 One server at a time, beside a real MinIO; a forest of 300 trees and a gradient boosting, each native and accelerated.
 `--python` names the interpreter of an environment as the image has it. The first start of each kind compiles what is
-not compiled yet and is not counted. `cpu` is the processor time until then, which a busy machine changes less. `--megabytes` makes the model larger by so much, as a file of noise.
+not compiled yet and is not counted. `--megabytes` makes the model larger by so much, as a file of noise.
+
+`list`, `download` and `verify` are what the store and the network cost, `beyond` is the rest of `ready`, `imports` what
+had to be imported before a model can be loaded (beside the download), `cpu` the processor time of it all, which a busy
+machine changes less than the rest.
 """
 
 from __future__ import annotations
