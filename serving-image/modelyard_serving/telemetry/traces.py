@@ -73,9 +73,9 @@ class _Tracing:
             exporter = OTLPSpanExporter()
         self._ids = Ids()
         self._attributes = attributes
-        # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come first.
-        resource = Resource({"service.name": attributes["modelyard.model"]}).merge(Resource.create())
-        if resource.attributes.get("service.name") == "unknown_service":
+        resource = Resource.create()
+        # Unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES say otherwise.
+        if str(resource.attributes.get("service.name", "unknown_service")).startswith("unknown_service"):
             resource = resource.merge(Resource({"service.name": attributes["modelyard.model"]}))
         self._provider = TracerProvider(resource=resource, id_generator=self._ids)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
