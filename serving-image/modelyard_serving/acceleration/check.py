@@ -26,6 +26,8 @@ _HOSTILE = 25
 """One row in so many, at most, is one that the original may refuse: they are predicted one at a time."""
 MAX_COUNTEREXAMPLES = 5
 _SINGLES = 100
+_BOTH_FORMS = 64
+"""Batches of so many rows are asked as tables and as DataFrames, larger ones as tables."""
 _ALWAYS = ("predict", "predict_proba")
 _SELDOM = 8
 """Methods that are asked for less are compared in each batch of so many."""
@@ -74,7 +76,7 @@ class Check:
             self._set_tolerances(source)
             for data in recorded:
                 if monotonic() < begin + seconds / 4:
-                    self._compare_any("recorded", data, data, _rows(data))
+                    self._compare_any("recorded", data, [data], len(data))
             self._hostile(source, monotonic() + seconds / 4, rows // _HOSTILE)
             self._boundaries(source, monotonic() + seconds / 4)
             for batch in source.gentle():
@@ -117,10 +119,10 @@ class Check:
 
     def _compare(self, batch: Batch) -> None:
         data = self.original.data(batch.columns, batch.without)
-        quick = None if batch.without is not None else self._quick(batch)
-        self._compare_any(batch.kind, data, data if quick is None else quick, batch.rows)
-        if quick is not None and batch.rows <= 64:
-            self._compare_any(batch.kind, data, data, batch.rows, again=True)
+        forms = [data]
+        if batch.without is None and (quick := self._quick(batch)) is not None:
+            forms = [quick, data] if batch.rows <= _BOTH_FORMS else [quick]
+        self._compare_any(batch.kind, data, forms, batch.rows)
 
     def _quick(self, batch: Batch) -> Table | None:
         typed = all(
@@ -128,23 +130,24 @@ class Check:
         )
         return self.original.table(batch.columns) if typed else None
 
-    def _compare_any(self, kind: str, data: Any, quick: Any, rows: int, *, again: bool = False) -> None:
-        """`data` is what the original is asked, `quick` the same for the other; `again`: these rows are counted."""
+    def _compare_any(self, kind: str, data: Any, forms: Sequence[Any], rows: int) -> None:
+        """`data` is what the original is asked, `forms` the same as the other may be given it."""
         expected = _attempt(self.original.predictor.methods["predict"], data)
         if isinstance(expected, Exception) and rows > 1:
-            for row in range(min(rows, 64)):
+            for row in range(min(rows, _SINGLES)):
                 one = _row(data, row)
-                self._compare_any(kind, one, one, 1, again=again)
+                self._compare_any(kind, one, [one], 1)
             return
-        self.findings.rows[kind] += 0 if again else rows
-        self.findings.faults += isinstance(expected, Exception) and not again
+        self.findings.rows[kind] += rows
+        self.findings.faults += isinstance(expected, Exception)
         self.turn += 1
         for name in self.contract.methods:
             if name not in _ALWAYS and self.turn % _SELDOM:
                 continue
             if name != "predict":
                 expected = _attempt(self.original.predictor.methods[name], data)
-            self._judge(kind, name, data, expected, _attempt(self.accelerated.methods[name], quick))
+            for form in forms:
+                self._judge(kind, name, data, expected, _attempt(self.accelerated.methods[name], form))
 
     def _judge(self, kind: str, name: str, data: Any, expected: Any, found: Any) -> None:
         findings, rows = self.findings, len(data)
@@ -204,10 +207,6 @@ def _attempt(method: Any, data: Any) -> Any:
         return method(data, None)
     except Exception as error:
         return error
-
-
-def _rows(data: Any) -> int:
-    return len(data)
 
 
 def _row(data: Any, row: int) -> Any:
