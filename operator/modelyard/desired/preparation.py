@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from modelyard.api.names import (
     MODEL_DIGEST_ANNOTATION,
@@ -68,6 +70,25 @@ def upload_secret(namespace: str, job: str, urls: Mapping[str, str]) -> Json:
         "metadata": {"name": SECRET, "namespace": namespace, "labels": labels("preparation", "modelyard")},
         "data": {f"{job}.{name}": b64encode(url.encode()).decode() for name, url in urls.items()},
     }
+
+
+def left_over(secret: Json | None, now: datetime) -> set[str]:
+    """Return the Jobs whose URLs in the Secret as it was read have expired: nobody has taken these back.
+
+    What a URL says of itself: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
+    """
+    data = (secret or {}).get("data") or {}
+    found = {key.partition(".")[0]: b64decode(value).decode() for key, value in data.items()}
+    return {job for job, url in found.items() if _expires(url) < now}
+
+
+def _expires(url: str) -> datetime:
+    said = parse_qs(urlsplit(url).query)
+    try:
+        signed = datetime.strptime(said["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        return signed + timedelta(seconds=int(said["X-Amz-Expires"][0]))
+    except (KeyError, ValueError):
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def upload_manager(field_manager: str, job: str) -> str:

@@ -51,8 +51,10 @@ from modelyard.decide.preparation import (
 )
 from modelyard.decide.validation import progress
 from modelyard.desired.preparation import (
+    SECRET,
     JobSettings,
     Preparing,
+    left_over,
     preparation_job,
     upload_manager,
     upload_secret,
@@ -61,7 +63,7 @@ from modelyard.reconcile.base import Clock
 from modelyard.reconcile.reader import ensure_reader_secret
 from modelyard.registry.objects import RegistryError
 from modelyard.registry.registry import Registry
-from modelyard.settings import PreparationSettings, Settings
+from modelyard.settings import Settings
 
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -108,7 +110,7 @@ class Preparations:
     ) -> None:
         """`settings.preparation` must be there."""
         assert settings.preparation is not None
-        self._jobs = PreparationJobs(client, store, registry, settings, settings.preparation)
+        self._jobs = PreparationJobs(client, store, registry, settings, clock)
         self._seconds = settings.preparation.wait_seconds
         self._image = settings.serving_image
         self._uri = store.uri("").rstrip("/")
@@ -211,13 +213,15 @@ class PreparationJobs:
         store: ArtifactStore,
         registry: Registry,
         settings: Settings,
-        preparation: PreparationSettings,
+        clock: Clock,
     ) -> None:
+        assert settings.preparation is not None
         self._client = client
         self._store = store
         self._registry = registry
         self._settings = settings
-        self._preparation = preparation
+        self._preparation = settings.preparation
+        self._clock = clock
         self._known: OrderedDict[tuple[str, int], Standing] = OrderedDict()
         """What was recorded and an object may not show yet: by the Job's name and the version."""
         self._lock = threading.Lock()
@@ -300,6 +304,7 @@ class PreparationJobs:
         assert version is not None
         job = preparation_job(model, self._preparing(owner, ask, version), self._job_settings)
         try:
+            self._clear_away(ask.namespace)
             # First what the Job cannot begin without.
             self._client.apply(SECRETS, self._secret(ask), upload_manager(FIELD_MANAGER, ask.job))
             made = self._client.create(JOBS, ask.namespace, job, FIELD_MANAGER)
@@ -311,6 +316,11 @@ class PreparationJobs:
             return Standing(message=f"the API server does not take Job {ask.job}: {error}")
         log.info("%s/%s: started job %s for version %d", ask.namespace, ask.model, ask.job, ask.version)
         return Standing(since=parse_time(made["metadata"]["creationTimestamp"]), message=f"Job {ask.job} is at work")
+
+    def _clear_away(self, namespace: str) -> None:
+        """Remove the URLs of Jobs that nobody has looked after: their models were deleted meanwhile."""
+        for job in left_over(self._client.find(SECRETS, namespace, SECRET), self._clock()):
+            self._client.apply(SECRETS, upload_secret(namespace, job, {}), upload_manager(FIELD_MANAGER, job))
 
     def _secret(self, ask: Ask) -> Json:
         names = {"evidence": EVIDENCE, "model": MODEL, "environment": ENVIRONMENT}

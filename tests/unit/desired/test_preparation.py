@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,6 +11,7 @@ from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.desired.preparation import (
     JobSettings,
     Preparing,
+    left_over,
     preparation_job,
     upload_manager,
     upload_secret,
@@ -93,3 +95,17 @@ def test_the_installation_says_where_libraries_come_from(index: str | None) -> N
     assert found["envFrom"][0] == source
     assert "resources" not in found
     assert "MODELYARD_PREPARATION_RECENT_URL" not in told
+
+
+def test_urls_that_have_expired_are_left_over() -> None:
+    def url(signed: str) -> str:
+        return f"http://store/b/k?X-Amz-Date={signed}&X-Amz-Expires=60&X-Amz-Signature=s"
+
+    secrets = [
+        upload_secret("ml", "prepare-old", {"evidence": url("20260115T115800Z")}),
+        upload_secret("ml", "prepare-new", {"evidence": url("20260115T115930Z")}),
+        upload_secret("ml", "prepare-odd", {"evidence": "what somebody has put there"}),
+    ]
+    merged = {"data": {key: value for secret in secrets for key, value in secret["data"].items()}}
+    assert left_over(merged, datetime(2026, 1, 15, 12, tzinfo=UTC)) == {"prepare-old", "prepare-odd"}
+    assert left_over(None, datetime(2026, 1, 15, 12, tzinfo=UTC)) == set()
