@@ -82,7 +82,7 @@ def load(directory: Path) -> Original:
         raise NotConvertible(f"models of the flavor {name} are served by their own library")
     features, tabular = features_of(model)
     predictor = loader(directory, model)
-    function = inspect.unwrap(predictor.predict)
+    function = inspect.unwrap(predictor.predict, stop=lambda each: hasattr(each, "__self__"))
     estimator = getattr(function, "__self__", None)
     if estimator is None:
         raise NotConvertible("its predict is no method of an estimator")
