@@ -59,8 +59,8 @@ class Demo:
     ingress: str
     tracking_uri: str
     values: tuple[str, ...]
-    settings: tuple[str, ...] = ()
-    """Values of the chart as `path=value`, over all others."""
+    settings: tuple[str, ...] = ("serving.preparation.enabled=false",)
+    """Values of the chart as `path=value`, over all others. Preparing a version takes a Job half a minute and more."""
 
     @classmethod
     def from_environment(cls) -> Demo:

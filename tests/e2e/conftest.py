@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -24,8 +23,8 @@ def cluster() -> None:
 
 @pytest.fixture(scope="session")
 def installation(cluster: None) -> Demo:
-    """The chart, installed as the demo installs it, but that versions are served as they are: Jobs take their time."""
-    demo = replace(Demo.from_environment(), settings=("serving.preparation.enabled=false",))
+    """The chart, installed as the demo installs it: versions are served as they are."""
+    demo = Demo.from_environment()
     demo.install()
     return demo
 
