@@ -29,6 +29,8 @@ NUMBERS, TEXTS = "numbers", "texts"
 UNSEEN = "modelyard: unseen text"
 """A text that no model knows."""
 LARGEST = float(np.finfo(np.float64).max)
+_ROOT = 1e150
+"""Its square is still a number."""
 
 # What stands for a missing text: ONNX knows none, and no data holds these (private use, U+E000).
 STAND_INS: Mapping[str, str] = {"None": "\ue000None", "NaN": "\ue000NaN", "other": "\ue000other"}
@@ -235,6 +237,7 @@ class InputReader:
         self._known = {position: frozenset(self._columns[position].known or ()) for position in self._texts}
         limits = np.array([self._columns[position].limit for position in self._numbers])
         self._limits: Any = float(limits[0]) if limits.size and (limits == limits[0]).all() else limits
+        self._squares = min(float(limits.min(initial=_ROOT)), _ROOT) ** 2
 
     def read(self, data: Any) -> dict[str, Array]:
         """`data` is a Table, a DataFrame or an array. Raises what the original would."""
@@ -245,6 +248,8 @@ class InputReader:
                 if not data.rows and self._empty:
                     raise self._empty.exception()
                 return {NUMBERS: self._checked(self._matrix(data.block))}
+            elif self._rounding in ("none", "common") and (matrix := self._mixed(data)) is not None:
+                return {NUMBERS: self._checked(matrix)}
             else:
                 data = [data.column(position) for position in range(len(self._names))]
         elif isinstance(data, np.ndarray):
@@ -252,6 +257,14 @@ class InputReader:
         else:
             data = self._of_frame(data)
         return self._inputs(data)
+
+    def _mixed(self, table: Table) -> Array | None:
+        """Columns of several types as one matrix, where none has to be rounded by itself."""
+        if self._texts or not table.rows or table.types is None:
+            return None
+        if self._rounding == "common" and all(dtype.kind in "iub" for dtype in table.types.dtypes):
+            return None
+        return table.floats()
 
     def _matrix(self, block: Array) -> Array:
         """Columns of one type, of shape (columns, rows), as the original sees them, of shape (rows, columns)."""
@@ -294,8 +307,9 @@ class InputReader:
         return np.array([math.nan if value is None else value for value in column], float)
 
     def _checked(self, numbers: Array) -> Array:
-        # One look for the ordinary case: NaN compares to nothing.
-        if not (np.abs(numbers) <= self._limits).all():
+        # One look for the ordinary case: no number is larger than the root of all their squares' sum, and NaN, or
+        # what is too large, compares to nothing.
+        if not np.vdot(numbers, numbers) <= self._squares and not (np.abs(numbers) <= self._limits).all():
             self._refuse(numbers)
         return numbers
 

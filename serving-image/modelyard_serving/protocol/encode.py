@@ -17,6 +17,9 @@ def encode(predictions: Any) -> bytes:
     A prediction that is not a number is written as NaN, as MLflow writes it (JSON itself knows no such number).
     Raises TypeError or ValueError for what JSON cannot hold.
     """
+    if type(predictions) is np.ndarray and predictions.shape == (1,) and predictions.dtype.kind in "iu":
+        # One row's label: what the encoder would write.
+        return b'{"predictions": [%d]}' % predictions[0]
     return _encode({"predictions": _plain(predictions)}).encode()
 
 

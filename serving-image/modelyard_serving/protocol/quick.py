@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from modelyard_serving.schema.types import ColumnSchema, Scalar, Schema
-from modelyard_serving.table import Table
+from modelyard_serving.table import CellTypes, Table
 
 Values = list[Any]
 _SPLIT_KEYS = {"columns", "data"}
@@ -61,6 +61,9 @@ class QuickReader:
         self._kind: _Kind | None = None
         if len(kinds) == 1:
             self._dtype, self._kind = kinds.pop()
+        self._all = tuple(self._names)
+        self._kinds = [column.kind for column in self._columns]
+        self._types = CellTypes(tuple(column.dtype for column in self._columns))
 
     def read(self, document: Any) -> Table | None:
         """The model's input, or None if the document must go the long way. Never raises."""
@@ -68,29 +71,35 @@ class QuickReader:
             return None
         if (split := document.get("dataframe_split")) is not None:
             return self._split(split)
-        return self._table(_columns_of_records(document.get("dataframe_records")))
+        records = document.get("dataframe_records")
+        if type(records) is list and len(records) == 1 and type(records[0]) is dict and [*records[0]] == self._names:
+            return self.rows([[*records[0].values()]])
+        return self._table(_columns_of_records(records))
 
     def _split(self, split: Any) -> Table | None:
         if type(split) is not dict or split.keys() != _SPLIT_KEYS:
             return None
-        if split["columns"] == self._names and self._kind is not None:
+        if split["columns"] == self._names:
             return self.rows(split["data"])
         return self._table(_columns_of_split(split))
 
     def rows(self, rows: Any) -> Table | None:
-        """A table of rows that hold all columns in the schema's order; None if they do not, or not of one type."""
-        if self._kind is None or type(rows) is not list or not rows:
+        """A table of rows that hold all columns in the schema's order; None if they do not."""
+        if not self._columns or type(rows) is not list or not rows:
             return None
         width = len(self._names)
         for row in rows:
             if type(row) is not list or len(row) != width:
                 return None
         values = rows[0] if len(rows) == 1 else list(chain.from_iterable(rows))
+        if self._kind is None:
+            exact = all(_exact(values[at::width], kind) for at, kind in enumerate(self._kinds))
+            return Table(self._all, len(rows), cells=values, types=self._types) if exact else None
         if not _exact(values, self._kind):
             return None
         # Rows lie side by side, as pandas and ONNX Runtime want them; a block has a column a line.
         flat = np.array(values, dtype=self._dtype).reshape(len(rows), width)
-        return Table(tuple(self._names), len(rows), block=flat.T)
+        return Table(self._all, len(rows), block=flat.T)
 
     def _table(self, given: Mapping[str, Values] | None) -> Table | None:
         if given is None or not self._required <= given.keys():
@@ -137,6 +146,9 @@ def _columns_of_records(records: Any) -> dict[str, Values] | None:
 
 
 def _exact(values: Values, kind: _Kind) -> bool:
+    if len(values) == 1:
+        type_ = type(values[0])
+        return type_ in kind.types and (type_ is not int or abs(values[0]) <= kind.largest)
     types = set(map(type, values))
     if not types <= kind.types:
         return False

@@ -62,6 +62,8 @@ def test_makes_the_frame_of_the_long_way(case: tuple[ColumnSchema, dict[str, Any
     pd.testing.assert_frame_equal(quick, long, check_exact=True)
     assert type(quick.index) is type(long.index)
     assert quick.to_numpy().flags.f_contiguous == long.to_numpy().flags.f_contiguous
+    if (floats := table.floats()) is not None:
+        assert floats.tobytes() == np.ascontiguousarray(long.to_numpy(dtype=np.float64)).tobytes()
 
 
 NUMBERS = schema(("a", "double", True), ("b", "double", True))

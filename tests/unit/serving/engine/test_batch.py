@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from modelyard_serving.call import Call
 from modelyard_serving.engine.batch import fits, merge, split
-from modelyard_serving.table import Table
+from modelyard_serving.table import CellTypes, Table
 
 
 def block(*rows: list[float], names: tuple[str, ...] = ("a", "b"), dtype: str = "float64", **fields: Any) -> Call:
@@ -25,11 +25,22 @@ def mixed(rows: int) -> Call:
     return Call(Table(("n", "s"), rows, columns=columns), rows)
 
 
+TYPES = CellTypes((np.dtype("int64"), np.dtype("float64")))
+
+
+def cells(*rows: list[float], types: CellTypes = TYPES) -> Call:
+    values = [value for row in rows for value in row]
+    return Call(Table(("n", "f"), len(rows), cells=values, types=types), len(rows))
+
+
 @pytest.mark.parametrize(
     ("first", "other", "joins"),
     [
         (block([1, 2]), block([3, 4]), True),
         (mixed(1), mixed(2), True),
+        (cells([1, 2.5]), cells([3, 4.5], [5, 6.5]), True),
+        (cells([1, 2.5]), cells([3, 4.5], types=CellTypes((np.dtype(bool), np.dtype("float64")))), False),
+        (cells([1, 2.5]), mixed(1), False),
         (block([1, 2]), block([3, 4], dtype="float32"), False),
         (block([1, 2]), block([3, 4], names=("a", "c")), False),
         (block([1, 2]), mixed(1), False),
@@ -59,6 +70,12 @@ def test_rows_come_back_to_the_calls_that_they_came_from(blocks: list[Any]) -> N
     for (whole, column), each in zip(parts, blocks, strict=True):
         assert whole.tobytes() == np.ascontiguousarray(each.T).tobytes()
         assert column.tobytes() == each[0].tobytes()
+
+
+def test_rows_of_cells_come_one_after_the_other() -> None:
+    merged = merge([cells([1, 2.5]), cells([3, 4.5], [2**53 + 1, 6.5])])
+    assert merged.data.frame().to_dict("list") == {"n": [1, 3, 2**53 + 1], "f": [2.5, 4.5, 6.5]}
+    assert merged.data.floats().tolist() == [[1, 2.5], [3, 4.5], [2**53, 6.5]]
 
 
 @pytest.mark.parametrize(
