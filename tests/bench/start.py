@@ -28,6 +28,7 @@ import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ def build(name: str, directory: Path, megabytes: int) -> Stored:
             signature=infer_signature(frame, model.predict(frame)),
             input_example=frame.head(3),
             serialization_format="cloudpickle",
+            # The image's own: another environment would take longer than all that is measured here.
+            pip_requirements=[f"scikit-learn=={version('scikit-learn')}", f"cloudpickle=={version('cloudpickle')}"],
         )
     if megabytes:
         (directory / "model" / "noise").write_bytes(os.urandom(megabytes * 2**20))
