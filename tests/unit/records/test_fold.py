@@ -172,7 +172,7 @@ def test_a_renamed_model_goes_on_in_its_new_log() -> None:
 def test_a_preparation_is_of_the_files_that_it_names_and_the_newest_counts() -> None:
     again = PREPARED.model_copy(update={"image": "serving:2", "directory": "prepared/0/b"})
     other = PREPARED.model_copy(update={"directory": "prepared/9/c"})
-    events = [
+    events: list[Event] = [
         registered(1),
         VersionPrepared(at=AT, version=1, digest=DIGEST, preparation=PREPARED),
         VersionPrepared(at=AT, version=1, digest=DIGEST, preparation=again),
