@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelyard_serving.table import Table
+from modelyard_serving.flavors.accelerated import Column, Contract, InputReader
+from modelyard_serving.table import CellTypes, Table
 from tests.unit.serving.acceleration.conftest import Tamed
 from tests.unit.serving.acceleration.zoo import MIXED, NUMBERS
 
@@ -126,3 +127,20 @@ def test_batched_rows_are_answered_with_the_bytes_of_single_ones(name: str, tame
         whole = method(frame, None)
         single = np.concatenate([method(frame.iloc[row : row + 1], None) for row in range(len(frame))])
         assert whole.tobytes() == single.tobytes()
+
+
+@pytest.mark.parametrize("rounding", ["none", "common", "each"])
+@pytest.mark.parametrize(
+    "dtypes", [("int64", "float64"), ("int64", "int32"), ("bool", "float64"), ("int64", "float32")]
+)
+def test_cells_become_the_input_that_their_columns_become(dtypes: tuple[str, str], rounding: str) -> None:
+    rows = [[2**62 + 2**38 + 1, 1], [2**53 + 1, 16_777_217], [-16_777_217, 3]]
+    if dtypes[0] == "bool":
+        rows = [[True, 1], [False, 16_777_217], [True, 3]]
+    types = CellTypes(tuple(map(np.dtype, dtypes)))
+    columns = {name: np.array([row[at] for row in rows], types.dtypes[at]) for at, name in enumerate("ab")}
+    reader = InputReader(Contract((Column("a"), Column("b")), {}, rounding=rounding))
+
+    cells = reader.read(Table(("a", "b"), 3, cells=[value for row in rows for value in row], types=types))
+
+    assert cells["numbers"].tobytes() == reader.read(Table(("a", "b"), 3, columns=columns))["numbers"].tobytes()
