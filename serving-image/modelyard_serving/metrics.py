@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from pathlib import Path
 
 from prometheus_client import (
@@ -16,9 +18,10 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from modelyard_serving.errors import Rejection
 from modelyard_serving.labels import printable
@@ -66,12 +69,8 @@ class Metrics:
         self.answers = Answers()
         """What clients were answered."""
         self.registry.register(self.answers)
-        self._seconds = Histogram(
-            "modelyard_request_seconds",
-            "Wall time of a request for predictions in the server, once its body has arrived.",
-            buckets=SECONDS_BUCKETS,
-            registry=self.registry,
-        )
+        self._seconds = _Seconds()
+        self.registry.register(self._seconds)
         self._batch_requests = Histogram(
             "modelyard_batch_requests",
             "How many requests that had to wait were predicted together.",
@@ -156,3 +155,25 @@ def resident_memory() -> int:
     except OSError:
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class _Seconds(Collector):
+    """A histogram for the event loop alone, as cheap: a list, and no lock."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(SECONDS_BUCKETS) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one more."""
+        self._counts[bisect_left(SECONDS_BUCKETS, seconds)] += 1
+        self._sum += seconds
+
+    def collect(self) -> Iterable[Metric]:
+        bounds = [*map(floatToGoString, SECONDS_BUCKETS), "+Inf"]
+        family = HistogramMetricFamily(
+            "modelyard_request_seconds",
+            "Wall time of a request for predictions in the server, once its body has arrived.",
+        )
+        family.add_metric([], list(zip(bounds, accumulate(self._counts), strict=True)), self._sum)
+        yield family
