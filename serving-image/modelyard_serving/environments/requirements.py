@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -14,7 +15,9 @@ from packaging.version import InvalidVersion, Version
 
 from modelyard_serving import flavors
 from modelyard_serving.environments import files
+from modelyard_serving.environments.code import holds_code
 from modelyard_serving.environments.files import Line, Requirements
+from modelyard_serving.environments.named import missing_modules, named_modules, providers
 from modelyard_serving.mlmodel import PYFUNC, MLmodel
 
 Installed = Callable[[str], str | None]
@@ -31,9 +34,14 @@ SAME: dict[str, tuple[str, ...]] = {
     "onnxruntime-gpu": ("onnxruntime-gpu", "onnxruntime"),
 }
 """Packages that hold the same modules."""
-
-BY_VALUE = (b"_make_function", b"_make_skel_func", b"CodeType")
-"""What a pickle names that holds the code of functions or classes itself, as cloudpickle writes it."""
+LIBRARIES: dict[str, tuple[str, ...]] = {
+    "sklearn": ("scikit-learn", "numpy"),
+    "xgboost": ("xgboost", "xgboost-cpu", "numpy"),
+    "lightgbm": ("lightgbm", "numpy"),
+    "onnx": ("onnxruntime", "onnx", "numpy"),
+}
+"""By flavor, what its loader imports whatever the files name."""
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,16 @@ class Difference:
     """Whether the model may fail, or answer otherwise, for it."""
     curable: bool = True
     """Whether an environment would mend it: all but another Python."""
+
+    @property
+    def name(self) -> str:
+        """The package's normalized name; empty for what is no requirement of a package."""
+        match = _NAME.match(self.requirement)
+        return canonicalize_name(match[0]) if match else ""
+
+    def without_need(self) -> Difference:
+        """The same, as something that does not matter."""
+        return replace(self, needed=False)
 
     @property
     def text(self) -> str:
@@ -68,10 +86,32 @@ def installed_version(name: str) -> str | None:
 def differences(directory: Path, model: MLmodel) -> list[Difference]:
     """Between the requirements of the model in `directory` and this process. Raises StartupError(ModelInvalid)."""
     wanted = files.read(directory)
-    found = list(compare(wanted, uses_mlflow(model), installed_version))
+    mlflow = uses_mlflow(model)
+    found = list(compare(wanted, mlflow, installed_version))
+    if not mlflow and any(each.needed for each in found):
+        # A loader of ours imports what the files name, and the flavor's own library.
+        found = _only_named(found, directory, flavors.name_of(model))
     if (other := _python(directory, wanted, platform.python_version())) is not None:
         found.append(other)
     return found
+
+
+def _only_named(found: Sequence[Difference], directory: Path, flavor: str) -> list[Difference]:
+    """The differences, of which none is needed that concerns packages which loading the model does not import."""
+    names = named_modules(directory)
+    if names is None or (flavor == "sklearn" and not names):
+        # A scikit-learn model is stored by its modules' names: where none is found, they are somewhere else.
+        return list(found)
+    lacking = missing_modules(names, directory)
+    holders = providers(names) | set(LIBRARIES.get(flavor, ()))
+    return [each.without_need() if not _named(each, bool(lacking), holders) else each for each in found]
+
+
+def _named(difference: Difference, lacking: bool, holders: frozenset[str] | set[str]) -> bool:
+    """Which package holds a module that is missing cannot be known: any that is missing might."""
+    if difference.installed is None:
+        return lacking
+    return not holders.isdisjoint(SAME.get(difference.name, (difference.name,)))
 
 
 def uses_mlflow(model: MLmodel) -> bool:
@@ -127,20 +167,3 @@ def _python(directory: Path, wanted: Requirements, running: str) -> Difference |
 
 def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
-
-
-def holds_code(directory: Path) -> bool:
-    """Whether one of the model's pickles holds code by value."""
-    return any(_contains(path, BY_VALUE) for path in sorted(directory.rglob("*.pkl")) if path.is_file())
-
-
-def _contains(path: Path, needles: Sequence[bytes]) -> bool:
-    overlap = max(map(len, needles)) - 1
-    with path.open("rb") as file:
-        tail = b""
-        while chunk := file.read(1 << 20):
-            window = tail + chunk
-            if any(needle in window for needle in needles):
-                return True
-            tail = window[-overlap:]
-    return False

@@ -8,8 +8,9 @@ import cloudpickle
 import pytest
 
 from modelyard_serving import mlmodel
+from modelyard_serving.environments.code import holds_code
 from modelyard_serving.environments.files import Requirements, parse
-from modelyard_serving.environments.requirements import Difference, compare, differences, holds_code
+from modelyard_serving.environments.requirements import Difference, compare, differences
 
 IMAGE = {
     "scikit-learn": "1.9.1",
