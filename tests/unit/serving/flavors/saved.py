@@ -22,6 +22,8 @@ from modelyard_serving import mlmodel
 from modelyard_serving.call import Predictor
 from modelyard_serving.flavors import choose
 
+__all__ = ["mlflow"]
+
 RANDOM = np.random.default_rng(5)
 FEATURES = pd.DataFrame(RANDOM.normal(size=(60, 4)), columns=["a", "b", "c", "d"])
 LABELS = RANDOM.integers(0, 3, 60)

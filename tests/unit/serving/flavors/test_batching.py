@@ -81,11 +81,11 @@ def regressors() -> list[Any]:
 
 
 def boosters() -> list[Any]:
-    grouped = {"group": [ROWS // 2] * 2}
+    group = [ROWS // 2] * 2
     ranks = CLASSES[2]
     return [
-        xgboost.XGBRanker(n_estimators=3, n_jobs=1).fit(NUMBERS, ranks, **grouped),
-        lightgbm.LGBMRanker(n_estimators=3, n_jobs=1, verbose=-1).fit(NUMBERS, ranks, **grouped),
+        xgboost.XGBRanker(n_estimators=3, n_jobs=1).fit(NUMBERS, ranks, group=group),
+        lightgbm.LGBMRanker(n_estimators=3, n_jobs=1, verbose=-1).fit(NUMBERS, ranks, group=group),
         lightgbm.LGBMClassifier(n_estimators=3, n_jobs=1, verbose=-1).fit(NUMBERS, ranks).booster_,
     ]
 

@@ -19,7 +19,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 with quiet():  # MLflow would rather have type hints
 
-    class Times(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    class Times(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
         """Multiplies by an artifact and a parameter."""
 
         def load_context(self, context: Any) -> None:

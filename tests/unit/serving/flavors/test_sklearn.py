@@ -124,7 +124,7 @@ def test_no_estimator_starts_threads_of_its_own(tmp_path: Path) -> None:
     search = GridSearchCV(make_pipeline(StandardScaler(), forest), {"randomforestclassifier__max_depth": [1]}, cv=2)
     content = pickle.dumps(search.fit(features, labels))
     predictor = load(write(tmp_path, content=content)).predictor
-    served = inspect.unwrap(predictor.predict).__self__  # type: ignore[attr-defined]
+    served = inspect.unwrap(predictor.predict).__self__
     assert served.best_estimator_[-1].n_jobs == 1
 
 
