@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from modelyard_serving.acceleration.accelerate import Acceleration, Limits, Outcome, verify
 from modelyard_serving.acceleration.errors import NotConvertible
