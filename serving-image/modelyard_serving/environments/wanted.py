@@ -19,7 +19,7 @@ from modelyard_serving.mlmodel import PYFUNC, MLmodel
 
 DISTRIBUTION = "modelyard-serving"
 LIBRARIES = frozenset(
-    {"cloudpickle", "mlflow-skinny", "numpy", "onnx", "onnxmltools", "pandas", "protobuf", "scikit-learn", "skl2onnx"}
+    {"cloudpickle", "mlflow-skinny", "numpy", "onnx", "pandas", "protobuf", "scikit-learn", "skl2onnx"}
     | {"onnxruntime", "packaging", "skops"}
 )
 """What models pin, or what has to fit to that: any version does for the server."""
