@@ -115,6 +115,10 @@ class Config:
     keep_alive_seconds: int = 75
     """`MODELYARD_KEEP_ALIVE_SECONDS`: an idle connection is kept this long, longer than proxies keep theirs, so that
     it is the proxy that closes it and never the server under a request on its way."""
+    header_seconds: float = 10.0
+    """`MODELYARD_HEADER_SECONDS`: how long a client may take to send the headers of a request."""
+    max_connections: int = 2048
+    """`MODELYARD_MAX_CONNECTIONS`: how many may be open; a new one takes the place of an idle one, or is refused."""
     s3_endpoint: str | None = field(default=None)
     """`MLFLOW_S3_ENDPOINT_URL`, unless boto3 finds its own `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`."""
     termination_log: Path = Path(TERMINATION_LOG)
@@ -158,6 +162,8 @@ class Config:
             keep_alive_seconds=_number(
                 env, "MODELYARD_KEEP_ALIVE_SECONDS", int, cls.keep_alive_seconds, low=1, high=3600
             ),
+            header_seconds=_number(env, "MODELYARD_HEADER_SECONDS", float, cls.header_seconds, low=0.1, high=3600),
+            max_connections=_number(env, "MODELYARD_MAX_CONNECTIONS", int, cls.max_connections, low=1, high=1_000_000),
             s3_endpoint=None if own_endpoint else env.get("MLFLOW_S3_ENDPOINT_URL") or None,
             termination_log=termination_log(env),
             recent_requests=_number(env, "MODELYARD_RECENT_REQUESTS", int, cls.recent_requests, low=0, high=10_000),

@@ -77,6 +77,10 @@ class Rejection(StrEnum):
     """Too many connections are open."""
 
 
+MAX_MESSAGE_CHARS = 4000
+"""Many messages repeat what was sent; a longer one is cut off."""
+
+
 class RequestError(Exception):
     """A request that is answered with an error. Its code is one of MLflow's; other protocols have the status alone."""
 
@@ -90,6 +94,8 @@ class RequestError(Exception):
         rejection: Rejection | None = None,
     ) -> None:
         """`retry_after`: seconds, for the header of that name. `rejection`: what it counts as in the metrics."""
+        if len(message) > MAX_MESSAGE_CHARS:
+            message = f"{message[:MAX_MESSAGE_CHARS]}…"
         super().__init__(message)
         self.message = message
         self.code = code

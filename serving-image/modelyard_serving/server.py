@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -22,7 +23,7 @@ from modelyard_serving.config import Config, termination_log
 from modelyard_serving.errors import Reason, StartupError
 from modelyard_serving.state import Phase, State
 from modelyard_serving.telemetry.telemetry import telemetry
-from modelyard_serving.web import rpc
+from modelyard_serving.web import connection, rpc
 from modelyard_serving.web.asgi import Later, application
 from modelyard_serving.web.endpoint import Shared
 
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 2.0
 """Beyond the deadlines for draining and for requests in flight, before the process is ended by force."""
+
+LOOK_TICKS = 5
+"""Of uvicorn's clock, between two looks at slow clients."""
+FILES = 256
+"""That may be open beside connections."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -89,6 +95,9 @@ class DrainingServer(uvicorn.Server):
         drained = self._drain_until is not None and time.monotonic() >= self._drain_until
         if drained or self._state.phase is Phase.FAILED:
             self.should_exit = True
+        if counter % LOOK_TICKS == 0:
+            config = self._state.config
+            connection.look(self, config.header_seconds, config.request_seconds)
         return await super().on_tick(counter)
 
 
@@ -125,7 +134,7 @@ def main(env: Mapping[str, str], ahead: Ahead | None = None) -> int:
         notes.start()
     shared = Shared(state, notes)
     app, rest = application(state, shared)
-    server = DrainingServer(_uvicorn_config(config, app), shared)
+    server = DrainingServer(_uvicorn_config(config, app, state.metrics.rejected), shared)
     threading.Thread(target=_load, args=(state, rest, ahead), name="loader", daemon=True).start()
     server.run(sockets=[listener])
     if notes is not None:
@@ -159,11 +168,22 @@ def _load(state: State, rest: Later, ahead: Ahead | None) -> None:
     rest.make()
 
 
-def _uvicorn_config(config: Config, app: ASGIApp) -> uvicorn.Config:
+def _allow_connections(number: int) -> int:
+    """How many connections the process can have, of those that it may: each is an open file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number + FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(1, min(number, wanted - FILES))
+
+
+def _uvicorn_config(config: Config, app: ASGIApp, rejected: connection.Count) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=connection.bounded(_allow_connections(config.max_connections), rejected),
         ws="none",
         lifespan="off",
         log_config=None,

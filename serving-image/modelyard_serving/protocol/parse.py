@@ -25,6 +25,8 @@ _READERS = {
 }
 _ONE_FORMAT = f"The input must be a JSON dictionary with exactly one of the input fields {', '.join(FORMATS)}."
 _ECHO = 1000
+MAX_CSV_COLUMNS = 10_000
+"""pandas tells columns of the same name apart in time that grows with the square of their number."""
 
 
 class Payload(NamedTuple):
@@ -66,6 +68,8 @@ def parse_csv(body: bytes, schema: Schema | None) -> Payload:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise invalid_input(f"Ensure that input is a valid UTF-8 encoded string. Error: '{error!r}'") from error
+    if text.partition("\n")[0].count(",") >= MAX_CSV_COLUMNS:
+        raise invalid_input(f"The CSV has more than {MAX_CSV_COLUMNS} columns")
     try:
         return Payload(pd.read_csv(io.StringIO(text), dtype=_csv_types(schema)))
     except Exception as error:

@@ -21,7 +21,7 @@ from modelyard_serving.telemetry.note import Note
 from modelyard_serving.telemetry.telemetry import Telemetry
 from modelyard_serving.web.body import Body
 from modelyard_serving.web.budget import Budget
-from modelyard_serving.web.requests import REQUEST_ID, RequestIds, query_of, seconds_of
+from modelyard_serving.web.requests import ENCODING, REQUEST_ID, RequestIds, query_of, require_plain, seconds_of
 from modelyard_serving.web.slow import SlowClients
 
 T = TypeVar("T")
@@ -55,18 +55,30 @@ class Shared:
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="read")
         self._waiting = 0
 
-    async def in_thread(self, function: Callable[[], T]) -> T:
-        """The function's result. Raises RequestError (503) if too many wait for a thread."""
+    async def in_thread(self, function: Callable[[], T], seconds: float) -> T:
+        """The function's result.
+
+        Raises RequestError: 503 if too many wait for a thread, 504 if it takes too long, though its thread goes on.
+        """
         if self._waiting >= self.state.config.max_queue:
             message = f"The server is busy: {self._waiting} requests wait to be read"
             raise RequestError(
                 message, ErrorCode.TEMPORARILY_UNAVAILABLE, 503, retry_after=1, rejection=Rejection.QUEUE
             )
         self._waiting += 1
+        future = asyncio.get_running_loop().run_in_executor(self._pool, function)
+        future.add_done_callback(self._done)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, function)
-        finally:
-            self._waiting -= 1
+            return await asyncio.wait_for(asyncio.shield(future), seconds)
+        except TimeoutError as error:
+            message = f"The request took longer than {seconds:g} seconds"
+            raise RequestError(message, ErrorCode.DEADLINE_EXCEEDED, 504, rejection=Rejection.DEADLINE) from error
+
+    def _done(self, future: asyncio.Future[T]) -> None:
+        self._waiting -= 1
+        # Nobody may wait for it any more.
+        if not future.cancelled():
+            future.exception()
 
 
 class Endpoint:
@@ -101,6 +113,8 @@ class Endpoint:
         try:
             # Before anything is read for it.
             _ = self._state.model
+            if ENCODING in given:
+                require_plain(given[ENCODING])
             seconds = seconds_of(given, self._state.config.request_seconds)
             content = await body.read(given, seconds)
             if content is None:
@@ -110,7 +124,7 @@ class Endpoint:
             reply = await self.answer(HttpRequest(content, given, query_of(scope["query_string"])), seconds, note)
         except RequestError as error:
             # The rest of a body that was not read whole cannot be followed by another request.
-            closing = closing or error.status in (408, 413, 503)
+            closing = closing or error.status in (408, 413, 415, 503)
             self.failed(error, identity, note)
             reply = self._refusal(error)
         except asyncio.CancelledError:
@@ -146,7 +160,7 @@ class Endpoint:
         dialect = model.dialects[self._dialect]
         call = dialect.quick(request) if len(request.body) <= INLINE_BYTES else None
         if call is None:
-            call = await self.shared.in_thread(lambda: dialect.quick(request) or dialect.read(request))
+            call = await self.shared.in_thread(lambda: dialect.quick(request) or dialect.read(request), seconds)
         if note is not None:
             note.was_read(call.rows)
         result = await model.engine.run(call, seconds)
@@ -155,7 +169,7 @@ class Endpoint:
         if call.rows <= INLINE_ROWS:
             reply = dialect.write(call, result)
         else:
-            reply = await self.shared.in_thread(lambda: dialect.write(call, result))
+            reply = await self.shared.in_thread(lambda: dialect.write(call, result), seconds)
         self.shared.recent.add(self._dialect, request, reply.body, result.seconds)
         if call.methods[0] == PREDICT:
             self._metrics.answers.add(self._dialect, reply.body)

@@ -12,6 +12,7 @@ from modelyard_serving.errors import ErrorCode, RequestError
 
 REQUEST_ID = b"x-request-id"
 TIMEOUT = b"x-request-timeout"
+ENCODING = b"content-encoding"
 _MAX_ID_BYTES = 128
 
 
@@ -51,3 +52,10 @@ def seconds_of(headers: Mapping[bytes, bytes], limit: float) -> float:
 def query_of(query: bytes) -> dict[str, str]:
     """The parameters of a query; the last one of a name counts."""
     return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
+
+
+def require_plain(encoding: bytes) -> None:
+    """Raises RequestError (415) for a body that is compressed: a short one could become more than memory holds."""
+    if encoding.strip().lower() not in (b"", b"identity"):
+        message = f"The Content-Encoding {encoding[:64].decode('latin-1')!r} is not supported: send the body as it is"
+        raise RequestError(message, status=415)
