@@ -107,6 +107,8 @@ class Config:
     """`MODELYARD_ACCESS_LOG`: whether each request gets a line."""
     max_body_bytes: int = 64 * 1024 * 1024
     """`MODELYARD_MAX_BODY_BYTES`: a larger request is refused with 413."""
+    max_values: int = 1_000_000
+    """`MODELYARD_MAX_VALUES`: JSON with more values, by its commas and brackets, is refused with 413."""
     drain_seconds: float = 5.0
     """`MODELYARD_DRAIN_SECONDS`: after SIGTERM, how long new requests are still answered."""
     shutdown_seconds: int = 12
@@ -157,6 +159,7 @@ class Config:
             node_cache=_url(env, "MODELYARD_NODE_CACHE"),
             access_log=_number(env, "MODELYARD_ACCESS_LOG", int, 0, low=0, high=1) == 1,
             max_body_bytes=_number(env, "MODELYARD_MAX_BODY_BYTES", int, cls.max_body_bytes, low=1, high=2**40),
+            max_values=_number(env, "MODELYARD_MAX_VALUES", int, cls.max_values, low=1, high=2**40),
             drain_seconds=_number(env, "MODELYARD_DRAIN_SECONDS", float, cls.drain_seconds, low=0, high=3600),
             shutdown_seconds=_number(env, "MODELYARD_SHUTDOWN_SECONDS", int, cls.shutdown_seconds, low=0, high=3600),
             keep_alive_seconds=_number(

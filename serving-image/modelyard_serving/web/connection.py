@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, cast
@@ -24,6 +25,9 @@ MAX_PIPELINED = 128
 """Requests of a connection that wait for the answers to those before them."""
 
 Count = Callable[[Rejection], None]
+
+
+_UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n)", re.IGNORECASE)
 
 
 class _Refused(Exception):
@@ -69,6 +73,8 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse it, and see how much there is of headers that do not end."""
         before = self.cycle
+        if b"h2c" in data and not self._head and not _is_answering(self):
+            data = _without_upgrade(data)
         super().data_received(data)
         if self.cycle is not before or (before is not None and not before.response_complete):
             self._head = 0
@@ -143,6 +149,15 @@ def look(server: uvicorn.Server, head_seconds: float, answer_seconds: float) -> 
     for connection in list(server.server_state.connections):
         if isinstance(connection, Connection):
             connection.look(now, head_seconds, answer_seconds)
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """A request without the wish to go on in HTTP/2, which a server may pass over (RFC 9110, 7.8).
+
+    Java's HTTP client has it in every first request, and behind it the parser takes the body for the other protocol's.
+    """
+    head, end, body = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"", head + end, count=1) + body
 
 
 def _is_answering(connection: Any) -> bool:

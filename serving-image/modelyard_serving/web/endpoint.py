@@ -21,7 +21,15 @@ from modelyard_serving.telemetry.note import Note
 from modelyard_serving.telemetry.telemetry import Telemetry
 from modelyard_serving.web.body import Body
 from modelyard_serving.web.budget import Budget
-from modelyard_serving.web.requests import ENCODING, REQUEST_ID, RequestIds, query_of, require_plain, seconds_of
+from modelyard_serving.web.requests import (
+    ENCODING,
+    REQUEST_ID,
+    RequestIds,
+    query_of,
+    require_few_values,
+    require_plain,
+    seconds_of,
+)
 from modelyard_serving.web.slow import SlowClients
 
 T = TypeVar("T")
@@ -31,6 +39,7 @@ INLINE_BYTES = 32 * 1024
 """A longer body is read in a thread: the event loop, and all other requests with it, would wait."""
 INLINE_ROWS = 256
 """An answer of more rows is written in a thread."""
+JSON_DIALECTS = {"mlflow", "v1", "v2"}
 HELD_BODIES = 4
 """How many bodies of the largest size may be held at a time."""
 
@@ -160,6 +169,8 @@ class Endpoint:
         dialect = model.dialects[self._dialect]
         call = dialect.quick(request) if len(request.body) <= INLINE_BYTES else None
         if call is None:
+            if self._dialect in JSON_DIALECTS and len(request.body) > INLINE_BYTES:
+                require_few_values(request, self._state.config.max_values)
             call = await self.shared.in_thread(lambda: dialect.quick(request) or dialect.read(request), seconds)
         if note is not None:
             note.was_read(call.rows)

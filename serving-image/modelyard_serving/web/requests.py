@@ -8,7 +8,8 @@ import secrets
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
-from modelyard_serving.errors import ErrorCode, RequestError
+from modelyard_serving.errors import ErrorCode, Rejection, RequestError
+from modelyard_serving.protocol.dialect import HttpRequest
 
 REQUEST_ID = b"x-request-id"
 TIMEOUT = b"x-request-timeout"
@@ -59,3 +60,20 @@ def require_plain(encoding: bytes) -> None:
     if encoding.strip().lower() not in (b"", b"identity"):
         message = f"The Content-Encoding {encoding[:64].decode('latin-1')!r} is not supported: send the body as it is"
         raise RequestError(message, status=415)
+
+
+def require_few_values(request: HttpRequest, limit: int) -> None:
+    """Raises RequestError (413) for JSON of more values than `limit`, as its commas and brackets tell.
+
+    A parser lets nothing else of the process run, and makes objects of many times the bytes: 16 MiB of `[1,1,…]` would
+    hold all other requests up for seconds. Commas within texts count as well.
+    """
+    body = request.body
+    if length := request.headers.get(b"inference-header-content-length"):
+        body = body[: int(length)] if length.isdigit() and len(length) < 10 else b""
+    elif (request.content_type or "").lower().startswith("text/csv"):
+        return
+    values = body.count(b",") + body.count(b"[") + body.count(b"{")
+    if values > limit:
+        message = f"The request holds {values} values; more than {limit} are not read. Send it in parts"
+        raise RequestError(message, status=413, rejection=Rejection.TOO_LONG)

@@ -140,8 +140,8 @@ def test_pipelined_requests_are_answered_in_order_and_not_without_end(port: int)
         (post(headers={"Content-Encoding": "gzip"}), {415}),
         (post(headers={"Content-Encoding": "deflate, br"}), {415}),
         (post(headers={"Content-Encoding": "identity"}), {200}),
-        # The parser reads no body of a request that asks for another protocol.
-        (post(headers={"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c"}), {200, 400}),
+        # As Java's HTTP client begins; behind it, the parser would take the body for HTTP/2.
+        (post(headers={"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c"}), {200}),
         (post(headers={"X-Request-Timeout": "nan"}), {400}),
         (post(headers={"X-Request-Timeout": "1e999"}), {200}),
         (post(headers={"X-Request-Id": "x" * 5000}), {200}),
