@@ -59,7 +59,10 @@ async def counted(endpoint: Endpoint, request: HttpRequest, seconds: float) -> R
     if telemetry is not None:
         note = telemetry.begin(GRPC, "POST", INFER, request.headers, identity)
     metrics.in_flight += 1
+    held = 0
     try:
+        shared.budget.take(len(request.body))
+        held = len(request.body)
         reply = await endpoint.answer(request, seconds, note)
         status, size = reply.status, len(reply.body)
         return reply
@@ -68,6 +71,7 @@ async def counted(endpoint: Endpoint, request: HttpRequest, seconds: float) -> R
         endpoint.failed(error, identity, note)
         raise
     finally:
+        shared.budget.give(held)
         metrics.in_flight -= 1
         metrics.answered(status, perf_counter() - begin, GRPC)
         if telemetry is not None and note is not None:
