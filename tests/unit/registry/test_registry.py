@@ -51,6 +51,7 @@ def test_a_version_says_where_it_came_from_and_what_it_is(world: World) -> None:
         "tags": {"a": "b"},
         "metrics": {},
         "beenIn": [],
+        "preparedIn": [],
         "record": "registry/ml/churn/log/00000001.json",
         "deleted": False,
     }

@@ -76,6 +76,8 @@ def s3(endpoint: str) -> Any:
 
 def upload(endpoint: str, directory: Path, prefix: str) -> str:
     """The digest of the files that now are below `prefix`."""
+    # A second such server in this process shares its buckets with the first, and takes them along when it ends.
+    s3(endpoint).create_bucket(Bucket="models")
     for path in hash_directory(directory):
         s3(endpoint).upload_file(str(directory / path), "models", f"{prefix}/{path}")
     return digest(hash_directory(directory))

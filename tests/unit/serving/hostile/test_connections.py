@@ -146,7 +146,7 @@ def test_pipelined_requests_are_answered_in_order_and_not_without_end(port: int)
         (post(headers={"X-Request-Timeout": "1e999"}), {200}),
         (post(headers={"X-Request-Id": "x" * 5000}), {200}),
         (post(headers={"traceparent": "00-" + "0" * 32 + "-" + "0" * 16 + "-01"}), {200}),
-        (b"HEAD /invocations HTTP/1.1\r\nHost: x\r\n\r\n", {405}),
+        (b"HEAD /invocations HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", {405}),
         (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", {400, 404, 405}),
         (b"CONNECT model:80 HTTP/1.1\r\nHost: x\r\n\r\n", {400, 404, 405}),
         (b"DELETE /ping HTTP/1.1\r\nHost: x\r\n\r\n", {405}),
