@@ -84,7 +84,7 @@ def test_the_operator_killed_before_every_step(scenario: Scenario, installation:
 
 
 def test_the_operator_killed_every_few_seconds_from_beginning_to_end(scenario: Scenario, installation: Demo) -> None:
-    with killing_every(7.0) as kills:
+    with killing_every(4.0) as kills:
         scenario.apply(scenario.project(), scenario.experiment(), scenario.deployment())
         scenario.wait_trained()
         scenario.promote(1)
