@@ -10,6 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from modelyard_serving import logs
+from modelyard_serving.call import Reply, Result
+from modelyard_serving.errors import ErrorCode, RequestError
+
+
+def predictions_reply(result: Result) -> Reply:
+    """The answer of MLflow's protocol, and of V1. Raises RequestError (500) for what JSON cannot hold."""
+    try:
+        return Reply(encode(result.outputs[0]))
+    except (TypeError, ValueError) as error:
+        logs.warn_once("predictions_not_json", error=repr(error)[:500])
+        raise RequestError(f"The predictions are no JSON: {error}", ErrorCode.INTERNAL_ERROR, 500) from error
+
 
 def encode(predictions: Any) -> bytes:
     """UTF-8 JSON; arrays as nested lists, DataFrames and Series as lists of records.

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from modelyard_serving import logs
 from modelyard_serving.call import PREDICT, Call, Reply, Result
 from modelyard_serving.compare import predictions_of
 from modelyard_serving.errors import ErrorCode, RequestError
 from modelyard_serving.mlmodel import MLmodel
 from modelyard_serving.protocol.dialect import HttpRequest
-from modelyard_serving.protocol.encode import encode
+from modelyard_serving.protocol.encode import predictions_reply
 from modelyard_serving.protocol.media import Media, media_of
 from modelyard_serving.protocol.quick import QuickReader
 from modelyard_serving.schema.params import enforce_params
@@ -81,11 +80,7 @@ class MlflowDialect:
     def write(self, call: Call, result: Result) -> Reply:
         """`{"predictions": …}`."""
         del call
-        try:
-            return Reply(encode(result.outputs[0]))
-        except (TypeError, ValueError) as error:
-            logs.warn_once("predictions_not_json", error=repr(error)[:500])
-            raise RequestError(f"The predictions are no JSON: {error}", ErrorCode.INTERNAL_ERROR, 500) from error
+        return predictions_reply(result)
 
     @staticmethod
     def refuse(error: RequestError) -> Reply:

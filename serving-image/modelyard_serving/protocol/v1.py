@@ -11,14 +11,13 @@ from typing import Any
 
 import orjson
 
-from modelyard_serving import logs
 from modelyard_serving.call import PREDICT, Call, Reply, Result
 from modelyard_serving.compare import predictions_of
-from modelyard_serving.errors import ErrorCode, RequestError, invalid_input
+from modelyard_serving.errors import RequestError, invalid_input
 from modelyard_serving.mlmodel import MLmodel
 from modelyard_serving.protocol.body import kind_of, read_object, write_error
 from modelyard_serving.protocol.dialect import HttpRequest
-from modelyard_serving.protocol.encode import encode
+from modelyard_serving.protocol.encode import predictions_reply
 from modelyard_serving.protocol.media import Media, media_of
 from modelyard_serving.protocol.mlflow import METHOD, count_rows, method_of
 from modelyard_serving.protocol.quick import QuickReader
@@ -81,11 +80,7 @@ class V1Dialect:
     def write(self, call: Call, result: Result) -> Reply:
         """`{"predictions": […]}`."""
         del call
-        try:
-            return Reply(encode(result.outputs[0]))
-        except (TypeError, ValueError) as error:
-            logs.warn_once("predictions_not_json", error=repr(error)[:500])
-            raise RequestError(f"The predictions are no JSON: {error}", ErrorCode.INTERNAL_ERROR, 500) from error
+        return predictions_reply(result)
 
     @staticmethod
     def refuse(error: RequestError) -> Reply:

@@ -167,11 +167,14 @@ class Endpoint:
             note.was_received(len(request.body))
         model = self._state.model
         dialect = model.dialects[self._dialect]
-        call = dialect.quick(request) if len(request.body) <= INLINE_BYTES else None
-        if call is None:
-            if self._dialect in JSON_DIALECTS and len(request.body) > INLINE_BYTES:
+        if len(request.body) > INLINE_BYTES:
+            if self._dialect in JSON_DIALECTS:
                 require_few_values(request, self._state.config.max_values)
             call = await self.shared.in_thread(lambda: dialect.quick(request) or dialect.read(request), seconds)
+        elif (quick := dialect.quick(request)) is not None:
+            call = quick
+        else:
+            call = await self.shared.in_thread(lambda: dialect.read(request), seconds)
         if note is not None:
             note.was_read(call.rows)
         result = await model.engine.run(call, seconds)
