@@ -9,6 +9,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.unit.serving import models
+from tests.unit.serving.fetch.minio import MinioStore, Proxy, proxied, run_minio
 from tests.unit.serving.harness import Pair
 from tests.unit.serving.processes import Server, s3, starting
 
@@ -67,3 +68,15 @@ def start(tmp_path: Path, store: str) -> Iterator[Callable[..., Server]]:
     """Starts a server; keyword arguments are further environment variables."""
     with starting(tmp_path, store) as start:
         yield start
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioStore]:
+    with run_minio(tmp_path_factory.mktemp("minio")) as store:
+        yield store
+
+
+@pytest.fixture
+def proxy(minio: MinioStore) -> Iterator[Proxy]:
+    with proxied(minio.endpoint) as made:
+        yield made
