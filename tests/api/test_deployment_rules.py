@@ -177,10 +177,10 @@ VOLUMES = [
     )
 ] + [
     pod({"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}, "hostPath", id="a directory of the node"),
-    pod({"volumes": [{"name": "none"}]}, "spec.rest.pod.volumes: set exactly one of configMap", id="an empty volume"),
+    pod({"volumes": [{"name": "none"}]}, "volumes: set exactly one of configMap", id="an empty volume"),
     pod(
         {"volumes": [{"name": "two", "emptyDir": {}, "secret": {}}]},
-        "spec.rest.pod.volumes: set exactly one of configMap",
+        "volumes: set exactly one of configMap",
         id="a volume of two kinds",
     ),
     pod({"volumes": [{"name": "tmp", "emptyDir": {}}]}, "the name tmp is taken", id="a volume named as ours"),

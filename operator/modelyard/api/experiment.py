@@ -1,4 +1,4 @@
-"""`Experiment`: an MLproject to run, once or as a grid of trials, with an objective."""
+"""`Experiment`: an MLproject to run, once, as a sweep or on a schedule, with an objective."""
 
 from __future__ import annotations
 
@@ -7,98 +7,15 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from modelyard.api.common import (
-    ApiModel,
-    Conditions,
-    Decimal,
-    EnvVar,
-    Resource,
-    ResourceRequirements,
-    StatusModel,
-    Timestamp,
-    VersionNumber,
-    rules,
-)
+from modelyard.api.common import ApiModel, Decimal, EnvVar, ObjectName, Resource, ResourceRequirements, rules
+from modelyard.api.experiment_status import ExperimentStatus
+from modelyard.api.pods import LabelMap, LocalReference, NamedVolume, Toleration, Verbatim, VolumeMount, keyed_by
+from modelyard.api.project import ProjectSource
+from modelyard.api.rollout import Duration
+from modelyard.api.sweep import ParameterValue, Sweep
 
-ParameterValue = Annotated[str, Field(max_length=1024)]
 MetricName = Annotated[str, Field(min_length=1, max_length=250)]
-
-
-class ConfigMapSource(ApiModel):
-    """A ConfigMap of the Experiment's namespace: each key is a file of the project."""
-
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-
-
-class GitSource(ApiModel):
-    """A git repository that can be read without credentials."""
-
-    url: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=2048,
-            pattern=r"^(https?|git)://[^\s@]+$",
-            description="http://, https:// or git://, without a user or password in it.",
-        ),
-    ]
-    revision: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=255,
-            description="A branch, a tag or a full commit SHA.",
-        ),
-    ] = "HEAD"
-    path: Annotated[
-        str,
-        Field(
-            max_length=1024,
-            description="The project's directory in the repository.",
-            json_schema_extra=rules(
-                (
-                    "!self.startsWith('/') && !self.split('/').exists(part, part == '..')",
-                    "spec.project.git.path must stay inside the repository: no leading slash, no '..'",
-                )
-            ),
-        ),
-    ] = "."
-
-
-class ProjectSource(ApiModel):
-    """Where the MLproject directory comes from."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "has(self.git) != has(self.configMap)",
-                "exactly one of spec.project.git and spec.project.configMap must be set",
-            )
-        ),
-    )
-
-    git: GitSource | None = None
-    config_map: ConfigMapSource | None = None
-
-
-class SweepAlgorithm(StrEnum):
-    """How trials are chosen."""
-
-    GRID = "Grid"
-
-
-class SweepParameter(ApiModel):
-    """The values that one parameter takes."""
-
-    values: Annotated[tuple[ParameterValue, ...], Field(min_length=1, max_length=100)]
-
-
-class Sweep(ApiModel):
-    """Several trials: one parent run, and one child run and one Job a trial."""
-
-    algorithm: SweepAlgorithm = SweepAlgorithm.GRID
-    parameters: Annotated[dict[str, SweepParameter], Field(min_length=1, max_length=16)]
-    parallelism: Annotated[int, Field(ge=1, le=100, description="How many trials run at the same time.")] = 1
+Age = Annotated[str, Field(max_length=7, pattern=r"^[1-9][0-9]{0,5}[hdw]$", description="12h, 180d, 26w.")]
 
 
 class Goal(StrEnum):
@@ -145,22 +62,127 @@ class Registration(ApiModel):
     when: Annotated[tuple[MetricBound, ...], Field(max_length=16)] = ()
 
 
+class EnvironmentSource(StrEnum):
+    """Which libraries the entry point runs with."""
+
+    PROJECT = "Project"
+    IMAGE = "Image"
+
+
 class TrialTemplate(ApiModel):
-    """Overrides of the pods that run the entry point."""
+    """Overrides of the pods that run the entry point, under Kubernetes' own names."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.env) || self.env.all(e, !e.name.startsWith('MODELYARD_') && !(e.name in"
+                " ['MLFLOW_RUN_ID', 'MLFLOW_EXPERIMENT_ID', 'MLFLOW_TRACKING_URI', 'MLFLOW_RUN_CONTEXT']))",
+                "spec.template.env: MODELYARD_…, MLFLOW_RUN_ID, MLFLOW_EXPERIMENT_ID, MLFLOW_TRACKING_URI and"
+                " MLFLOW_RUN_CONTEXT are the operator's",
+            ),
+            (
+                "!has(self.labels) || self.labels.all(key, !key.startsWith('modelyard.dev/')"
+                " && !key.startsWith('app.kubernetes.io/') && !key.startsWith('batch.kubernetes.io/'))",
+                "spec.template.labels: modelyard.dev/, app.kubernetes.io/ and batch.kubernetes.io/ are not yours",
+            ),
+            (
+                "!has(self.volumes) || self.volumes.all(v, !v.name.startsWith('modelyard-'))",
+                "spec.template.volumes: names that begin with modelyard- are the operator's",
+            ),
+            (
+                "!has(self.volumeMounts) || self.volumeMounts.all(m, !(m.mountPath in"
+                " ['/', '/tmp', '/tmp/', '/workspace', '/workspace/', '/environment', '/environment/']))",
+                "spec.template.volumeMounts: /, /tmp, /workspace and /environment are taken",
+            ),
+            (
+                "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes)"
+                " && self.volumes.exists(v, v.name == m.name))",
+                "spec.template.volumeMounts: each needs a volume of that name in spec.template.volumes",
+            ),
+        )
+    )
 
     image: (
         Annotated[
             str,
-            Field(
-                min_length=1,
-                max_length=512,
-                description="Default: the installation's training image.",
-            ),
+            Field(min_length=1, max_length=512, description="Default: docker_env's, else the installation's."),
         ]
         | None
     ) = None
-    env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = ()
     resources: ResourceRequirements | None = None
+    time_limit: Annotated[Duration | None, Field(description="How long one trial may run.")] = None
+    queue: Annotated[
+        str | None,
+        Field(
+            max_length=63,
+            pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+            description="A LocalQueue of Kueue: trials are made suspended and wait until it admits them.",
+        ),
+    ] = None
+    local_tracking_server: Annotated[
+        bool,
+        Field(description="The tracking server is at http://localhost:5000, too, for scripts that name it so."),
+    ] = False
+    labels: LabelMap = Field(default_factory=dict)
+    annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = Field(
+        default_factory=dict
+    )
+    node_selector: LabelMap = Field(default_factory=dict)
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
+    affinity: Annotated[Verbatim | None, Field(description="As in a pod.")] = None
+    priority_class_name: ObjectName | None = None
+    runtime_class_name: ObjectName | None = None
+    service_account_name: Annotated[
+        ObjectName | None,
+        Field(description="Its token is in the pod. Default: the namespace's default, without a token."),
+    ] = None
+    image_pull_secrets: Annotated[
+        tuple[LocalReference, ...], Field(max_length=16, json_schema_extra=keyed_by("name"))
+    ] = ()
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = ()
+    env_from: Annotated[
+        tuple[Verbatim, ...], Field(max_length=16, description="Secrets and ConfigMaps, as in a container's envFrom.")
+    ] = ()
+    volumes: Annotated[
+        tuple[NamedVolume, ...],
+        Field(max_length=16, description="As in a pod.", json_schema_extra=keyed_by("name")),
+    ] = ()
+    volume_mounts: Annotated[
+        tuple[VolumeMount, ...], Field(max_length=16, json_schema_extra=keyed_by("mountPath"))
+    ] = ()
+
+
+class ArtifactRetention(ApiModel):
+    """Which runs keep their artifacts; their parameters and metrics stay."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.maxRuns) || has(self.maxAge)", "spec.retention.artifacts needs maxRuns or maxAge")
+        )
+    )
+
+    max_runs: Annotated[int | None, Field(ge=0, le=100_000, description="The newest so many keep them.")] = None
+    max_age: Age | None = None
+
+
+class ExperimentRetention(ApiModel):
+    """Which ended runs are deleted. One whose model is registered never is, nor one of the present execution."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "has(self.maxRuns) || has(self.maxAge) || has(self.artifacts)",
+                "set maxRuns, maxAge or artifacts: without them nothing is deleted",
+            )
+        )
+    )
+
+    max_runs: Annotated[int | None, Field(ge=0, le=100_000, description="The newest so many stay.")] = None
+    max_age: Annotated[Age | None, Field(description="Since they ended.")] = None
+    keep_best: Annotated[
+        int, Field(ge=0, le=1000, description="The best so many by the objective stay, however old, with artifacts.")
+    ] = 1
+    artifacts: ArtifactRetention | None = None
 
 
 class ExperimentSpec(ApiModel):
@@ -173,95 +195,65 @@ class ExperimentSpec(ApiModel):
                 "spec.register needs spec.objective: it says which run is best",
             ),
             (
+                "!has(self.sweep) || has(self.objective) || (!has(self.sweep.earlyStopping)"
+                " && (!has(self.sweep.algorithm) || self.sweep.algorithm != 'Bayesian'))",
+                "spec.sweep.earlyStopping and algorithm Bayesian need spec.objective",
+            ),
+            (
                 "!has(self.sweep) || !has(self.parameters)"
                 " || self.sweep.parameters.all(name, !(name in self.parameters))",
                 "a parameter is either in spec.parameters or in spec.sweep.parameters, not in both",
             ),
+            (
+                "has(self.project) || !(has(self.sweep) || has(self.schedule) || has(self.template)"
+                " || (has(self.parameters) && self.parameters.size() > 0))",
+                "without spec.project nothing is run: sweep, schedule, template and parameters need it",
+            ),
+            (
+                "!has(self.timeZone) || has(self.schedule)",
+                "spec.timeZone needs spec.schedule",
+            ),
         ),
     )
 
+    experiment_name: Annotated[
+        str | None,
+        Field(min_length=1, max_length=250, description="The name in MLflow. Default: metadata.name."),
+    ] = None
     tags: Annotated[dict[str, Annotated[str, Field(max_length=5000)]], Field(max_length=64)] = Field(
         default_factory=dict,
         description="Tags of the MLflow experiment and of every run.",
     )
-    project: ProjectSource
+    project: Annotated[
+        ProjectSource | None,
+        Field(description="What is run. Without it the runs are followed that others log."),
+    ] = None
     entry_point: Annotated[str, Field(min_length=1, max_length=255)] = "main"
     parameters: Annotated[dict[str, ParameterValue], Field(max_length=64)] = Field(default_factory=dict)
+    environment: Annotated[
+        EnvironmentSource,
+        Field(description="Project: what python_env or conda_env ask for. Image: what is in the image."),
+    ] = EnvironmentSource.PROJECT
     sweep: Sweep | None = None
     objective: Objective | None = None
     register_: Annotated[Registration | None, Field(alias="register")] = None
+    schedule: Annotated[
+        str | None,
+        Field(
+            max_length=128,
+            pattern=r"^(@(hourly|daily|midnight|weekly|monthly|yearly|annually)|[^\s]+( +[^\s]+){4})$",
+            description="When to run, as cron writes it: minute, hour, day, month, weekday.",
+        ),
+    ] = None
+    time_zone: Annotated[str | None, Field(max_length=64, description="Of the schedule. Default: UTC.")] = None
+    suspend: Annotated[bool, Field(description="No trial is started; those that run go on.")] = False
     template: TrialTemplate | None = None
+    retention: ExperimentRetention | None = None
 
-
-class RunCounts(StatusModel):
-    """How many trials are in which state."""
-
-    total: Annotated[int, Field(ge=0)] = 0
-    pending: Annotated[int, Field(ge=0)] = 0
-    running: Annotated[int, Field(ge=0)] = 0
-    succeeded: Annotated[int, Field(ge=0)] = 0
-    failed: Annotated[int, Field(ge=0)] = 0
-
-
-class BestRun(StatusModel):
-    """The run with the best objective so far."""
-
-    run_id: Annotated[str, Field(max_length=64)]
-    name: Annotated[str, Field(max_length=256)] = ""
-    parameters: Annotated[dict[str, str], Field(max_length=100)] = Field(default_factory=dict)
-    metrics: Annotated[dict[str, str], Field(max_length=100)] = Field(default_factory=dict)
-
-
-class LeaderboardEntry(StatusModel):
-    """One run of the leaderboard, best first."""
-
-    run_id: Annotated[str, Field(max_length=64)]
-    name: Annotated[str, Field(max_length=256)] = ""
-    value: Annotated[str, Field(max_length=40, description="The objective's metric.")]
-
-
-class FailedTrial(StatusModel):
-    """Why a trial failed."""
-
-    name: Annotated[str, Field(max_length=256)]
-    run_id: Annotated[str, Field(max_length=64)] = ""
-    reason: Annotated[str, Field(max_length=128)]
-    message: Annotated[str, Field(max_length=1024)] = ""
-
-
-class RegisteredVersion(StatusModel):
-    """The version that the best run became."""
-
-    model: Annotated[str, Field(max_length=256)]
-    version: VersionNumber
-    run_id: Annotated[str, Field(max_length=64)]
-
-
-class ExperimentStatus(StatusModel):
-    """What ran and what came of it."""
-
-    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
-    experiment_id: Annotated[str, Field(max_length=64)] | None = None
-    execution: (
-        Annotated[
-            str,
-            Field(
-                max_length=16,
-                description="Names this execution: a hash of what is run.",
-            ),
-        ]
-        | None
-    ) = None
-    commit: Annotated[str, Field(max_length=64, description="The git commit that runs.")] | None = None
-    parent_run_id: Annotated[str, Field(max_length=64)] | None = None
-    started_at: Timestamp | None = None
-    finished_at: Timestamp | None = None
-    runs: RunCounts | None = None
-    best_run: BestRun | None = None
-    leaderboard: Annotated[tuple[LeaderboardEntry, ...], Field(max_length=10)] = ()
-    failures: Annotated[tuple[FailedTrial, ...], Field(max_length=10)] = ()
-    registered: RegisteredVersion | None = None
-    conditions: Conditions = ()
+    @property
+    def trial_template(self) -> TrialTemplate:
+        """The template, also where none is given."""
+        return self.template or TrialTemplate()
 
 
 class Experiment(Resource):
@@ -275,6 +267,7 @@ class Experiment(Resource):
         {"name": "Runs", "type": "integer", "jsonPath": ".status.runs.total"},
         {"name": "Succeeded", "type": "integer", "jsonPath": ".status.runs.succeeded"},
         {"name": "Failed", "type": "integer", "jsonPath": ".status.runs.failed"},
+        {"name": "Running", "type": "integer", "jsonPath": ".status.runs.running", "priority": 1},
         {"name": "Best", "type": "string", "jsonPath": ".status.leaderboard[0].name"},
         {"name": "Value", "type": "string", "jsonPath": ".status.leaderboard[0].value"},
         {

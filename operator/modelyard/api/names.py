@@ -45,6 +45,9 @@ REVISION_LABEL = f"{GROUP}/revision"
 """Names the content that a model pod serves, so that a Service can choose one among several."""
 
 RUN_ID_ANNOTATION = f"{GROUP}/run-id"
+RUN_ANNOTATION = f"{GROUP}/run"
+"""On an Experiment: any new value, a time for one, has it run once more."""
+
 MODEL_NAME_ANNOTATION = f"{GROUP}/model-name"
 MODEL_DIGEST_ANNOTATION = f"{GROUP}/model-digest"
 APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"

@@ -1,4 +1,4 @@
-"""What users may say about the pods that serve a model: Kubernetes' own fields, under Kubernetes' own names."""
+"""What users may say about pods that serve or train a model: Kubernetes' own fields, under Kubernetes' own names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VOLUME_SOURCES = (
 )
 
 
-def _keyed_by(*keys: str) -> dict[str, Any]:
+def keyed_by(*keys: str) -> dict[str, Any]:
     """Return the JSON-schema extra of a list in which no two items have the same keys, as in the pod's own lists."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
 
@@ -114,7 +114,7 @@ class PodOverrides(ApiModel):
         Field(
             max_length=8,
             description="Default: over nodes and zones, as far as that can be had. Empty: none.",
-            json_schema_extra=_keyed_by("topologyKey", "whenUnsatisfiable"),
+            json_schema_extra=keyed_by("topologyKey", "whenUnsatisfiable"),
         ),
     ] = None
     priority_class_name: ObjectName | None = None
@@ -124,18 +124,18 @@ class PodOverrides(ApiModel):
         Field(description="Its token is in the pod. Default: the namespace's default, without a token."),
     ] = None
     image_pull_secrets: Annotated[
-        tuple[LocalReference, ...], Field(max_length=16, json_schema_extra=_keyed_by("name"))
+        tuple[LocalReference, ...], Field(max_length=16, json_schema_extra=keyed_by("name"))
     ] = ()
-    env: Annotated[tuple[EnvVar, ...], Field(max_length=64, json_schema_extra=_keyed_by("name"))] = ()
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=64, json_schema_extra=keyed_by("name"))] = ()
     env_from: Annotated[
         tuple[Verbatim, ...], Field(max_length=16, description="Secrets and ConfigMaps, as in a container's envFrom.")
     ] = ()
     volumes: Annotated[
         tuple[NamedVolume, ...],
-        Field(max_length=16, description="As in a pod.", json_schema_extra=_keyed_by("name")),
+        Field(max_length=16, description="As in a pod.", json_schema_extra=keyed_by("name")),
     ] = ()
     volume_mounts: Annotated[
-        tuple[VolumeMount, ...], Field(max_length=16, json_schema_extra=_keyed_by("mountPath"))
+        tuple[VolumeMount, ...], Field(max_length=16, json_schema_extra=keyed_by("mountPath"))
     ] = ()
 
 
@@ -146,7 +146,7 @@ class NamedVolume(ApiModel):
         json_schema_extra=rules(
             (
                 f"[{', '.join(f'has(self.{source})' for source in VOLUME_SOURCES)}].filter(x, x).size() == 1",
-                f"spec.rest.pod.volumes: set exactly one of {', '.join(VOLUME_SOURCES)};"
+                f"volumes: set exactly one of {', '.join(VOLUME_SOURCES)};"
                 " the restricted Pod Security Standard has no others",
             )
         )

@@ -36,6 +36,10 @@ class Reason(StrEnum):
     PROJECT_INVALID = "ProjectInvalid"
     ENTRY_POINT_NOT_FOUND = "EntryPointNotFound"
     PARAMETER_INVALID = "ParameterInvalid"
+    SCHEDULED = "Scheduled"
+    SUSPENDED = "Suspended"
+    ENVIRONMENT_BUILDING = "EnvironmentBuilding"
+    FOLLOWING = "Following"
     TRIALS_RUNNING = "TrialsRunning"
     TRIALS_FAILED = "TrialsFailed"
     OBJECTIVE_MISSING = "ObjectiveMissing"
@@ -177,9 +181,23 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "A parameter has no value, or one of the wrong type.",
         "Set the parameter that the message names in spec.parameters.",
     ),
+    Reason.SCHEDULED: Explanation(
+        "Nothing has run yet; the schedule says when it will.",
+        "Wait, or run it now: kubectl modelyard run.",
+    ),
+    Reason.SUSPENDED: Explanation(
+        "spec.suspend holds trials back; those that ran when it was set go on.", "Set spec.suspend to false."
+    ),
+    Reason.ENVIRONMENT_BUILDING: Explanation(
+        "A Job builds what python_env or conda_env ask for, once for all trials.",
+        "Wait; the message names the Job, whose log shows how far it is.",
+    ),
+    Reason.FOLLOWING: Explanation(
+        "The Experiment runs nothing itself; it follows the runs that others log.", "Nothing is to be done."
+    ),
     Reason.TRIALS_RUNNING: Explanation("Trials are waiting or running.", "Wait, or watch status.runs."),
     Reason.TRIALS_FAILED: Explanation(
-        "At least one trial failed; nothing is registered.",
+        "All trials failed, or more than spec.sweep.maxFailedTrials; nothing is registered.",
         "Look at status.failures and at the logs of its Job.",
     ),
     Reason.OBJECTIVE_MISSING: Explanation(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from modelyard.api.experiment_status import Dataset
 from modelyard.api.names import GROUP
 from modelyard.api.reasons import Reason
 from modelyard.decide.jobs import Failure, JobState
@@ -14,10 +15,46 @@ EXPERIMENT_TAG = f"{GROUP}/experiment"
 """Run tag: `<namespace>/<name>` of the Experiment."""
 
 EXECUTION_TAG = f"{GROUP}/execution"
+TRIGGER_TAG = f"{GROUP}/trigger"
+"""Run tag: what began the execution, e.g. `Schedule 2026-01-05T03:00:00Z`."""
+
 TRIAL_TAG = f"{GROUP}/trial"
 """Run tag: the trial's index, or `PARENT`."""
 
 PARENT = "parent"
+
+MADE_BY_TAG = f"{GROUP}/made-by"
+"""Run tag: the trial's run whose program made this one by itself; such runs count as results of the trial."""
+
+PARAMETERS_TAG = f"{GROUP}/parameters"
+"""Run tag: the swept parameters of the trial, JSON: chosen once, when the run is made."""
+
+JOB_TAG = f"{GROUP}/job"
+"""Run tag: the uid of the Job that runs the trial, from when it exists; empty where it is to be made anew."""
+
+ATTEMPT_TAG = f"{GROUP}/attempt"
+"""Run tag: how often the trial's Job was made, where more than once."""
+
+OUTCOME_TAG = f"{GROUP}/outcome"
+"""Run tag: how the trial ended, as decided: a CamelCase reason (`Succeeded`, `Stopped`, `ObjectiveMissing`, …)."""
+
+MESSAGE_TAG = f"{GROUP}/message"
+"""Run tag: the sentence that belongs to the outcome."""
+
+PROJECT_TAG = f"{GROUP}/project"
+"""Run tag: the project's files, JSON as `api.project_files.to_json` writes it: what running it again needs."""
+
+IMAGE_TAG = f"{GROUP}/image"
+"""Run tag: the image in which the entry point ran."""
+
+ENVIRONMENT_TAG = f"{GROUP}/environment"
+"""Run tag: the environment, JSON as `api.project_files.environment_to_json` writes it."""
+
+LOG_ARTIFACT = "modelyard/log.txt"
+"""Artifact of a failed trial's run: the last lines of its log."""
+
+LOCK_ARTIFACT = "modelyard/environment.lock.txt"
+"""Artifact of the parent's run, or of the only one: every package of the environment."""
 
 
 class RunStatus(StrEnum):
@@ -32,16 +69,18 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Run:
-    """One MLflow run. `start_time` is in milliseconds since the epoch."""
+    """One MLflow run. Times are in milliseconds since the epoch; `end_time` is 0 until it ends."""
 
     run_id: str
     name: str = ""
     status: RunStatus = RunStatus.RUNNING
     start_time: int = 0
+    end_time: int = 0
     artifact_uri: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    datasets: tuple[Dataset, ...] = ()
 
     @property
     def ended(self) -> bool:

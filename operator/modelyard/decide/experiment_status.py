@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from modelyard.api.common import Condition, ConditionStatus
-from modelyard.api.experiment import (
+from modelyard.api.experiment import Experiment
+from modelyard.api.experiment_status import (
     BestRun,
-    Experiment,
     ExperimentStatus,
     FailedTrial,
     LeaderboardEntry,

@@ -28,10 +28,10 @@ def execution_id(experiment: Experiment, content: str) -> str:
     what = {
         "uid": experiment.metadata.uid,
         "content": content,
-        "project": spec.project.to_dict(),
+        "project": spec.project.to_dict() if spec.project else {},
         "entryPoint": spec.entry_point,
         "parameters": spec.parameters,
-        "sweep": {name: list(parameter.values) for name, parameter in spec.sweep.parameters.items()}
+        "sweep": {name: list(parameter.values or ()) for name, parameter in spec.sweep.parameters.items()}
         if spec.sweep
         else {},
         "template": spec.template.to_dict() if spec.template else {},
@@ -44,7 +44,9 @@ def trials(experiment: Experiment, execution: str) -> tuple[Trial, ...] | Proble
     spec = experiment.spec
     if spec.sweep is None:
         return (Trial(0, execution_name(experiment, execution), dict(spec.parameters)),)
-    grid = {name: tuple(dict.fromkeys(spec.sweep.parameters[name].values)) for name in sorted(spec.sweep.parameters)}
+    grid = {
+        name: tuple(dict.fromkeys(spec.sweep.parameters[name].values or ())) for name in sorted(spec.sweep.parameters)
+    }
     count = 1
     for values in grid.values():
         count *= len(values)

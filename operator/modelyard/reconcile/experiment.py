@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from modelyard.api.experiment import Experiment, ExperimentStatus
+from modelyard.api.experiment import Experiment
+from modelyard.api.experiment_status import ExperimentStatus
 from modelyard.api.names import EXPERIMENT_LABEL, FIELD_MANAGER
 from modelyard.api.reasons import Reason
 from modelyard.cluster.client import ApiError, Client, NotFound
@@ -228,7 +229,7 @@ class ExperimentReconciler:
 
 def _rest(experiment: Experiment) -> Outcome:
     """Return when to look at an Experiment again that is done: a commit does not change, a ConfigMap may."""
-    return Outcome(CONFIG_MAP_SECONDS if experiment.spec.project.config_map else None)
+    return Outcome(CONFIG_MAP_SECONDS if experiment.spec.project and experiment.spec.project.config_map else None)
 
 
 def _full_name(experiment: Experiment) -> str:

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol
 
-from modelyard.api.experiment import ConfigMapSource, Experiment, GitSource
+from modelyard.api.experiment import Experiment
+from modelyard.api.project import ConfigMapSource, GitSource
 from modelyard.api.reasons import Reason
 from modelyard.cluster.client import Client
 from modelyard.cluster.resources import CONFIG_MAPS
@@ -66,6 +67,7 @@ class Projects:
     def pin(self, experiment: Experiment) -> Pinned | Problem:
         """Fix what is run. A branch is resolved once an execution: afterwards the status has its commit."""
         source = experiment.spec.project
+        assert source is not None
         try:
             if source.git:
                 return self._pin_git(experiment, source.git)

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping
 from typing import Protocol
 
-from modelyard.api.experiment import Experiment, RegisteredVersion, Registration
+from modelyard.api.experiment import Experiment, Registration
+from modelyard.api.experiment_status import RegisteredVersion
 from modelyard.api.model_status import VersionStatus
 from modelyard.api.names import FIELD_MANAGER
 from modelyard.api.reasons import Reason

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from modelyard.api.common import ConditionStatus
-from modelyard.api.experiment import Experiment, ExperimentStatus, RegisteredVersion
+from modelyard.api.experiment import Experiment
+from modelyard.api.experiment_status import ExperimentStatus, RegisteredVersion
 from modelyard.api.reasons import Reason
 from modelyard.decide.experiment import Seen, plan
 from modelyard.decide.experiment_model import PARENT, TRIAL_TAG, Problem, Run, RunStatus, TrialJob

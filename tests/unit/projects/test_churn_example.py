@@ -53,7 +53,9 @@ def test_the_config_map_has_every_file_under_the_name_that_the_experiments_use()
     assert set(generator["files"]) == files
     assert kustomization["generatorOptions"] == {"disableNameSuffixHash": True}
     for name in ("experiment.yaml", "retrain.yaml"):
-        source = Experiment.parse(manifest(name)).spec.project.config_map
+        project = Experiment.parse(manifest(name)).spec.project
+        assert project is not None
+        source = project.config_map
         assert source is not None
         assert source.name == generator["name"]
 

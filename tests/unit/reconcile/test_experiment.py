@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from modelyard.api.experiment import Experiment, ExperimentStatus
+from modelyard.api.experiment import Experiment
+from modelyard.api.experiment_status import ExperimentStatus
 from modelyard.cluster.client import Invalid
 from modelyard.cluster.resources import CONFIG_MAPS, JOBS, of_kind
 from modelyard.decide.experiment_model import EXECUTION_TAG, PARENT, TRIAL_TAG, Run, RunStatus
