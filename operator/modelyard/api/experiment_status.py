@@ -141,6 +141,10 @@ class ExperimentStatus(StatusModel):
     leaderboard: Annotated[tuple[LeaderboardEntry, ...], Field(max_length=10)] = ()
     failures: Annotated[tuple[FailedTrial, ...], Field(max_length=10)] = ()
     registered: RegisteredVersion | None = None
+    run_annotation: (
+        Annotated[str, Field(max_length=256, description="The value of modelyard.dev/run that was heeded last.")] | None
+    ) = None
+    last_schedule_at: Annotated[Timestamp | None, Field(description="The time that was due and heeded last.")] = None
     next_schedule_at: Timestamp | None = None
     executions: Annotated[tuple[ExecutionSummary, ...], Field(max_length=10, description="Newest first.")] = ()
     clean_up: CleanUpStatus | None = None

@@ -45,6 +45,9 @@ REVISION_LABEL = f"{GROUP}/revision"
 """Names the content that a model pod serves, so that a Service can choose one among several."""
 
 RUN_ID_ANNOTATION = f"{GROUP}/run-id"
+ATTEMPT_ANNOTATION = f"{GROUP}/attempt"
+"""On a trial's Job: which one of the trial it is, where it is not the first."""
+
 RUN_ANNOTATION = f"{GROUP}/run"
 """On an Experiment: any new value, a time for one, has it run once more."""
 

@@ -62,7 +62,8 @@ def from_json(text: str) -> ProjectFiles:
 class Directory:
     """A project's directory: the paths of its files, and the texts of those that may say how it is run.
 
-    `paths` are relative, with `/` between; `texts` holds MLproject, *.yaml, *.yml, *.txt, *.toml and *.lock files, by path.
+    `paths` are relative, with `/` between; `texts` holds MLproject, *.yaml, *.yml, *.txt, *.toml and *.lock files, by
+    path.
     """
 
     paths: frozenset[str]
@@ -73,8 +74,8 @@ class Directory:
 class TrialEnvironment:
     """The libraries that the entry point runs with, fixed by content.
 
-    `archive` is the s3:// URI of a .tar.gz that is unpacked at /environment, and `digest` its `sha256:…`; both None where
-    the image is used as it is. `lock_uri` is the s3:// URI of the list of all packages, `lock` its `sha256:…`.
+    `archive` is the s3:// URI of a .tar.gz that is unpacked at /environment, and `digest` its `sha256:…`; both None
+    where the image is used as it is. `lock_uri` is the s3:// URI of the list of all packages, `lock` its `sha256:…`.
     """
 
     key: str
