@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol
 
+from modelyard.api import project_files
 from modelyard.api.experiment import Experiment
 from modelyard.api.project import ConfigMapSource, GitSource
 from modelyard.api.reasons import Reason
@@ -16,7 +17,7 @@ from modelyard.decide.experiment_status import Execution
 from modelyard.decide.experiment_trials import execution_id, trials
 from modelyard.desired.experiment import ConfigMapFiles, GitFiles
 from modelyard.projects.command import Invocation, invoke
-from modelyard.projects.mlproject import Environment, EnvironmentKind, Project, ProjectError, parse
+from modelyard.projects.mlproject import Environment, EnvironmentKind, Project, ProjectError, find_mlproject, parse
 from modelyard.sources import configmap
 from modelyard.sources.errors import SourceError, SourceUnreachable
 from modelyard.sources.git import Directory
@@ -83,7 +84,7 @@ class Projects:
             return planned
         try:
             directory = self._directory(pinned)
-            project = parse(directory.mlproject, directory.names)
+            project = parse(_described(directory))
             entry_point = project.entry_point(experiment.spec.entry_point)
             invocations = tuple(invoke(entry_point, trial.parameters) for trial in planned)
         except SourceError as error:
@@ -123,6 +124,11 @@ class Projects:
         return found
 
 
+def _described(directory: Directory) -> project_files.Directory:
+    name = find_mlproject(directory.names)
+    return project_files.Directory(directory.names, {name: directory.mlproject or ""} if name else {})
+
+
 def _problem(error: SourceError) -> Problem:
     if isinstance(error, SourceUnreachable):
         return Problem(Reason.PROJECT_UNREACHABLE, str(error), transient=True)
@@ -143,7 +149,8 @@ def _environment(experiment: Experiment, project: Project) -> tuple[str | None, 
 
 
 def _docker_notes(environment: Environment, asked: str | None) -> tuple[str, ...]:
-    notes = [f"{field} is not applied in this release" for field in environment.unsupported]
+    fields = {"volumes": environment.docker_volumes, "environment": environment.docker_environment}
+    notes = [f"docker_env.{field} is not applied in this release" for field, found in fields.items() if found]
     if asked and asked != environment.image:
         notes.append(f"spec.template.image takes the place of docker_env.image {environment.image}")
     return tuple(notes)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from modelyard.api import Experiment, ModelDeployment, RegisteredModel
+from modelyard.api.project_files import Directory
 from modelyard.decide.experiment_model import Problem
 from modelyard.decide.experiment_trials import trials
 from modelyard.projects.command import invoke
@@ -41,7 +42,8 @@ def test_every_trial_can_be_run(name: str, trial_names: list[str], first: str) -
     found = trials(experiment, "e1")
     assert not isinstance(found, Problem)
     assert [trial.name for trial in found] == trial_names
-    project = parse((PROJECT / "MLproject").read_text(), [path.name for path in PROJECT.iterdir()])
+    texts = {path.name: path.read_text() for path in PROJECT.iterdir()}
+    project = parse(Directory(frozenset(texts), texts))
     commands = [invoke(project.entry_point(experiment.spec.entry_point), trial.parameters).command for trial in found]
     assert commands[0] == first
 

@@ -1,9 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
+from modelyard.api.project_files import Directory
 from modelyard.api.reasons import Reason
-from modelyard.projects.mlproject import EnvironmentKind, Parameter, ProjectError, find_mlproject, parse
+from modelyard.projects.docker import DockerVolume
+from modelyard.projects.mlproject import (
+    Environment,
+    EnvironmentKind,
+    Parameter,
+    Project,
+    ProjectError,
+    find_mlproject,
+    parse,
+)
 
 GUIDE = """
 name: customer-churn-prediction
@@ -21,16 +33,44 @@ entry_points:
 """
 
 
+def project(text: str | None, names: Collection[str] = ()) -> Project:
+    texts = {} if text is None else {"MLproject": text}
+    return parse(Directory(frozenset({*names, *texts}), texts))
+
+
 def test_entry_points_have_typed_parameters_with_defaults() -> None:
-    project = parse(GUIDE, ["MLproject", "conda.yaml", "train.py"])
-    train = project.entry_point("train")
-    assert project.name == "customer-churn-prediction"
+    found = project(GUIDE, ["conda.yaml", "train.py"])
+    train = found.entry_point("train")
+    assert found.name == "customer-churn-prediction"
     assert train.parameters == {
         "n_estimators": Parameter("n_estimators", "int", "100"),
         "learning_rate": Parameter("learning_rate", "float", "0.1"),
         "data_path": Parameter("data_path", "str", "data/training.csv"),
         "model_uri": Parameter("model_uri", "uri", None),
     }
+
+
+def test_a_docker_environment_has_its_image_variables_and_volumes() -> None:
+    text = """
+docker_env:
+  image: mlflow-docker-example
+  volumes: ["/local/path:/container/mount/path", "data:/data:ro", "/scratch"]
+  environment: [[NEW_ENV_VAR, new_var_value], VAR_TO_COPY_FROM_HOST_ENVIRONMENT, [N, 3]]
+"""
+    assert project(text).environment == Environment(
+        EnvironmentKind.DOCKER,
+        image="mlflow-docker-example",
+        docker_environment=(
+            ("NEW_ENV_VAR", "new_var_value"),
+            ("VAR_TO_COPY_FROM_HOST_ENVIRONMENT", None),
+            ("N", "3"),
+        ),
+        docker_volumes=(
+            DockerVolume("/local/path", "/container/mount/path"),
+            DockerVolume("data", "/data", read_only=True),
+            DockerVolume("", "/scratch"),
+        ),
+    )
 
 
 @pytest.mark.parametrize("name", ["MLproject", "mlproject", "MLPROJECT"])
@@ -51,13 +91,13 @@ def test_the_files_name_may_have_any_case(name: str) -> None:
 def test_environments_are_recognised(
     field: str, names: list[str], kind: EnvironmentKind, file: str, image: str
 ) -> None:
-    environment = parse(field, names).environment
+    environment = project(field, names).environment
     assert environment is not None
     assert (environment.kind, environment.file, environment.image) == (kind, file, image)
 
 
 def test_a_project_without_environment_has_none() -> None:
-    assert parse("name: x", ["train.py"]).environment is None
+    assert project("name: x", ["train.py"]).environment is None
 
 
 @pytest.mark.parametrize(
@@ -77,7 +117,7 @@ def test_a_project_without_environment_has_none() -> None:
 )
 def test_a_broken_file_is_refused_with_what_is_wrong(text: str, message: str) -> None:
     with pytest.raises(ProjectError) as caught:
-        parse(text, ["MLproject"])
+        project(text)
     assert caught.value.reason is Reason.PROJECT_INVALID
     assert message in str(caught.value)
 
@@ -88,13 +128,13 @@ def test_a_file_that_expands_without_end_is_refused() -> None:
     )
     text = f"{bomb}\nentry_points: {{main: {{command: a, parameters: {{x: {{default: *k}}}}}}}}"
     with pytest.raises(ProjectError, match="default must be a string or a number"):
-        parse(text, [])
+        project(text)
 
 
 def test_an_unknown_entry_point_lists_those_that_exist() -> None:
-    project = parse(GUIDE, ["MLproject", "conda.yaml"])
+    found = project(GUIDE, ["conda.yaml"])
     with pytest.raises(ProjectError, match=r"Could not find tune among entry points \['train', 'evaluate'\]") as caught:
-        project.entry_point("tune")
+        found.entry_point("tune")
     assert caught.value.reason is Reason.ENTRY_POINT_NOT_FOUND
 
 
@@ -103,16 +143,16 @@ def test_an_unknown_entry_point_lists_those_that_exist() -> None:
     [("train.py", "python train.py"), ("run me.sh", "bash 'run me.sh'"), ("src/train.py", "python src/train.py")],
 )
 def test_a_script_is_an_entry_point_of_its_own(script: str, command: str) -> None:
-    assert parse(None, ["train.py", "run me.sh", "src"]).entry_point(script).command == command
+    assert project(None, ["train.py", "run me.sh", "src/train.py"]).entry_point(script).command == command
 
 
 def test_a_script_that_is_not_there_is_no_entry_point() -> None:
     with pytest.raises(ProjectError, match=r"no file other\.py") as caught:
-        parse(None, ["train.py"]).entry_point("other.py")
+        project(None, ["train.py"]).entry_point("other.py")
     assert caught.value.reason is Reason.ENTRY_POINT_NOT_FOUND
 
 
 def test_a_directory_without_an_mlproject_says_what_it_holds() -> None:
     with pytest.raises(ProjectError, match=r"no MLproject file; it holds README.md, train.py") as caught:
-        parse(None, ["train.py", "README.md"]).entry_point("main")
+        project(None, ["train.py", "README.md"]).entry_point("main")
     assert caught.value.reason is Reason.PROJECT_INVALID
