@@ -237,6 +237,19 @@ class Client:
         """Return what is at a path that is no object: a pod's log, or what a Service answers through the proxy."""
         return self._request("GET", path, query=query, headers=headers)
 
+    def forward(self, method: str, path: str, query: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+        """Pass a request on through the proxy; return the status and the body of the answer, whatever it is.
+
+        `query` is encoded already. Raises `ApiError` where the API server does not answer.
+        """
+        if self._on_request:
+            self._on_request(method, path)
+        sent = {**self._api.default_headers, **headers}
+        self._api.update_params_for_auth(sent, [], ["BearerToken"], path, method, body)
+        url = self._api.configuration.host + quote(path, safe="/:%") + (f"?{query}" if query else "")
+        response = self._send(method, url, body or None, sent)
+        return response.status, response.data
+
     def user_info(self) -> Json:
         """Return whom the API server takes this client for: `username`, `groups`, …"""
         path = SELF_SUBJECT_REVIEWS.path(None)
@@ -277,25 +290,22 @@ class Client:
         # `call_api` would copy the body field by field first: a fifth of a request's cost.
         self._api.update_params_for_auth(sent, [], ["BearerToken"], path, method, body)
         url = self._api.configuration.host + quote(path) + (f"?{urlencode(query)}" if query else "")
-        try:
-            response = self._api.rest_client.pool_manager.request(
-                method,
-                url,
-                body=None if body is None else json.dumps(body, separators=(",", ":")).encode(),
-                headers=sent,
-                timeout=_TIMEOUT,
-                redirect=False,
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise ApiError(
-                0,
-                "Unreachable",
-                f"the API server did not answer {method} {path}: {error}",
-            ) from error
+        response = self._send(
+            method, url, None if body is None else json.dumps(body, separators=(",", ":")).encode(), sent
+        )
         if response.status >= 300:
             raise _error(response.status, response.data, str(response.reason))
         data: bytes = response.data
         return data
+
+    def _send(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        try:
+            return self._api.rest_client.pool_manager.request(
+                method, url, body=body, headers=headers, timeout=_TIMEOUT, redirect=False
+            )
+        except urllib3.exceptions.HTTPError as error:
+            path = url.removeprefix(self._api.configuration.host).partition("?")[0]
+            raise ApiError(0, "Unreachable", f"the API server did not answer {method} {path}: {error}") from error
 
 
 def _error(code: int, body: str | bytes | None, fallback: str) -> ApiError:
