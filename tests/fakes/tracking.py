@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from modelyard.decide.experiment_model import Run, RunStatus
+from modelyard.tracking.artifacts import artifacts_path, model_path
 from modelyard.tracking.client import LoggedModel, TrackingError
 
 
 class FakeTracking:
     """Has the methods of `TrackingClient`. `writes` names every write that was asked for.
 
+    `runs`, `deleted` (runs), `models` and `artifacts` (path → bytes) go by run id, `histories` by run id and metric.
     `on_request`, if given, is called with (method, what) before a request does anything; what it raises is passed on.
     """
 
@@ -20,6 +22,9 @@ class FakeTracking:
         self.runs: dict[str, Run] = {}
         self.experiments: dict[str, dict[str, str]] = {}
         self.models: dict[str, list[LoggedModel]] = {}
+        self.deleted: dict[str, Run] = {}
+        self.artifacts: dict[str, dict[str, bytes]] = {}
+        self.histories: dict[tuple[str, str], list[tuple[int, float]]] = {}
         self.writes: list[str] = []
         self._on_request = on_request
         self._numbers = itertools.count(1)
@@ -35,13 +40,23 @@ class FakeTracking:
         self._note("POST", "runs/create")
         run_id = f"run-{next(self._numbers)}"
         uri = f"mlflow-artifacts:/{experiment_id}/{run_id}/artifacts"
-        self.runs[run_id] = Run(run_id, name, RunStatus.RUNNING, start_time, uri, dict(tags))
+        self.runs[run_id] = Run(run_id, name, RunStatus.RUNNING, start_time, artifact_uri=uri, tags=dict(tags))
         return self.runs[run_id]
+
+    def get_run(self, run_id: str) -> Run | None:
+        self._note("GET", "runs/get")
+        return self.runs.get(run_id)
 
     def log_parameters(self, run_id: str, parameters: Mapping[str, str]) -> None:
         self._note("POST", "runs/log-batch")
         run = self.runs[run_id]
         self.change(run_id, parameters={**run.parameters, **parameters})
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        self._note("POST", "runs/log-batch")
+        if run_id not in self.runs:
+            raise TrackingError("INVALID_PARAMETER_VALUE", f"The run {run_id} must be in the 'active' state.")
+        self.change(run_id, tags={**self.runs[run_id].tags, **tags})
 
     def search_runs(
         self,
@@ -60,9 +75,14 @@ class FakeTracking:
             and not (running and run.status is not RunStatus.RUNNING)
         ]
 
-    def end_run(self, run_id: str, status: RunStatus, end_time: int) -> None:  # noqa: ARG002
+    def end_run(self, run_id: str, status: RunStatus, end_time: int) -> None:
         self._note("POST", "runs/update")
-        self.change(run_id, status=status)
+        self.change(run_id, status=status, end_time=end_time)
+
+    def delete_run(self, run_id: str) -> None:
+        self._note("POST", "runs/delete")
+        if run_id in self.runs:
+            self.deleted[run_id] = self.runs.pop(run_id)
 
     def metrics(self, run_id: str) -> dict[str, float]:
         self._note("GET", "runs/get")
@@ -73,6 +93,22 @@ class FakeTracking:
     def logged_models(self, run_id: str) -> list[LoggedModel]:
         self._note("GET", "runs/get")
         return self.models.get(run_id, [])
+
+    def metric_history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        self._note("GET", "metrics/get-history")
+        return list(self.histories.get((run_id, metric), []))
+
+    def put_artifact(self, run: Run, path: str, data: bytes) -> None:
+        artifacts_path(run)
+        self._note("PUT", "mlflow-artifacts/artifacts")
+        self.artifacts.setdefault(run.run_id, {})[path] = data
+
+    def delete_artifacts(self, run: Run) -> None:
+        artifacts_path(run)
+        for model in self.logged_models(run.run_id):
+            model_path(model)
+        self._note("DELETE", "mlflow-artifacts/artifacts")
+        self.artifacts.pop(run.run_id, None)
 
     def change(self, run_id: str, **fields: object) -> None:
         """Change a run, as the entry point does."""

@@ -5,52 +5,48 @@ REST API: https://mlflow.org/docs/latest/api_reference/rest-api.html, as MLflow 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
 from modelyard.decide.experiment_model import Run, RunStatus
+from modelyard.tracking.answers import LoggedModel, TrackingError, TrackingUnreachable, read_run, refusal
+from modelyard.tracking.artifacts import artifacts_path, model_path
+
+__all__ = ["LoggedModel", "TrackingClient", "TrackingError", "TrackingUnreachable"]
 
 Json = dict[str, Any]
 
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
-_PAGE = 200
+_ARTIFACTS_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_PAGE = 1000
+"""Runs in one answer: MLflow gives up to 50,000, which would be much to hold for both."""
+
+_HISTORY_PAGE = 10_000
 _BATCH = 100
-"""How many parameters MLflow takes in one request."""
+"""How many parameters or tags MLflow takes in one request."""
 
-
-class TrackingError(Exception):
-    """The tracking server refused a request; `code` is MLflow's error code (`RESOURCE_DOES_NOT_EXIST`, …)."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class TrackingUnreachable(TrackingError):
-    """The tracking server does not answer, or cannot at the moment (429, 5xx)."""
-
-
-@dataclass(frozen=True)
-class LoggedModel:
-    """A model that a run logged; `artifact_location` is the URI of its directory."""
-
-    model_id: str
-    name: str
-    artifact_location: str
+_GONE = "RESOURCE_DOES_NOT_EXIST"
 
 
 class TrackingClient:
     """Every method may raise `TrackingError`.
 
-    `on_request`, if given, is called with (method, path) before each request.
+    `on_request`, if given, is called with (method, path) before each request; `transport` brings requests there by
+    another way than directly.
     """
 
-    def __init__(self, uri: str, on_request: Callable[[str, str], None] | None = None) -> None:
-        self._http = httpx.Client(base_url=f"{uri.rstrip('/')}/api/2.0/mlflow/", timeout=_TIMEOUT)
+    def __init__(
+        self,
+        uri: str,
+        on_request: Callable[[str, str], None] | None = None,
+        *,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._root = f"{uri.rstrip('/')}/api/2.0"
+        self._http = httpx.Client(base_url=f"{self._root}/mlflow/", timeout=_TIMEOUT, transport=transport)
         self._on_request = on_request
 
     def close(self) -> None:
@@ -82,13 +78,29 @@ class TrackingClient:
         answer = self._post(
             "runs/create", experiment_id=experiment_id, run_name=name, start_time=start_time, tags=_pairs(tags)
         )
-        return _run(answer["run"])
+        return read_run(answer["run"])
+
+    def get_run(self, run_id: str) -> Run | None:
+        """Return the run, or None where there is none, or it was deleted."""
+        try:
+            body = self._call("GET", "runs/get", params={"run_id": run_id})["run"]
+        except TrackingError as error:
+            if error.code == _GONE:
+                return None
+            raise
+        return None if body["info"].get("lifecycle_stage") == "deleted" else read_run(body)
 
     def log_parameters(self, run_id: str, parameters: Mapping[str, str]) -> None:
         """Log parameters; one that has the same value already is no error."""
         pairs = _pairs(parameters)
         for start in range(0, len(pairs), _BATCH):
             self._post("runs/log-batch", run_id=run_id, params=pairs[start : start + _BATCH])
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags, whatever they were; MLflow cuts a value after 8,000 characters."""
+        pairs = _pairs(tags)
+        for start in range(0, len(pairs), _BATCH):
+            self._post("runs/log-batch", run_id=run_id, tags=pairs[start : start + _BATCH])
 
     def search_runs(
         self,
@@ -98,12 +110,15 @@ class TrackingClient:
         without: Mapping[str, str] | None = None,
         running: bool = False,
     ) -> list[Run]:
-        """Return the runs with these tags, and with the tags `without` of other values; `running`: only those."""
+        """Return the runs with these tags, and with the tags `without` of other values; `running`: only those.
+
+        The oldest is first: a run that is made meanwhile moves none to another page.
+        """
         parts = [f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items()]
         parts += [f"tags.`{key}` != {_quoted(value)}" for key, value in (without or {}).items()]
         if running:
             parts.append("attributes.status = 'RUNNING'")
-        return [_run(body) for body in self._pages("runs/search", [experiment_id], " AND ".join(parts))]
+        return [read_run(body) for body in self._pages("runs/search", [experiment_id], " AND ".join(parts))]
 
     def end_run(self, run_id: str, status: RunStatus, end_time: int) -> None:
         """Mark a run as ended; `end_time` is in milliseconds since the epoch."""
@@ -111,7 +126,21 @@ class TrackingClient:
 
     def metrics(self, run_id: str) -> dict[str, float]:
         """Return the newest value of each of a run's metrics."""
-        return dict(_run(self._call("GET", "runs/get", params={"run_id": run_id})["run"]).metrics)
+        return dict(read_run(self._call("GET", "runs/get", params={"run_id": run_id})["run"]).metrics)
+
+    def metric_history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """Return (step, value) of everything that was logged of a metric, in the order of time."""
+        history: list[tuple[int, float]] = []
+        token: str | None = None
+        while True:
+            params: dict[str, str | int] = {"run_id": run_id, "metric_key": metric, "max_results": _HISTORY_PAGE}
+            answer = self._call(
+                "GET", "metrics/get-history", params={**params, **({"page_token": token} if token else {})}
+            )
+            history += [(int(item.get("step", 0)), float(item["value"])) for item in answer.get("metrics", [])]
+            token = answer.get("next_page_token")
+            if not token:
+                return history
 
     def logged_models(self, run_id: str) -> list[LoggedModel]:
         """Return the models that a run logged, those logged last first."""
@@ -123,6 +152,27 @@ class TrackingClient:
             made = int(info.get("creation_timestamp_ms", 0))
             models.append((made, LoggedModel(info["model_id"], info.get("name", ""), info.get("artifact_uri", ""))))
         return [model for _, model in sorted(models, key=lambda pair: pair[0], reverse=True)]
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run, as MLflow does it: it can be restored until `mlflow gc`. One that is gone is no error."""
+        try:
+            self._post("runs/delete", run_id=run_id)
+        except TrackingError as error:
+            if error.code != _GONE:
+                raise
+
+    def put_artifact(self, run: Run, path: str, data: bytes) -> None:
+        """Write an artifact, whatever was there, e.g. `modelyard/log.txt`. Raises `ArtifactsNotServed`."""
+        self._artifacts("PUT", f"{artifacts_path(run)}/{path}", content=data)
+
+    def delete_artifacts(self, run: Run) -> None:
+        """Delete all artifacts of a run and of the models that it logged; nothing there is no error.
+
+        Raises `ArtifactsNotServed` where they are not behind the tracking server; then nothing was deleted.
+        """
+        paths = [artifacts_path(run), *(model_path(model) for model in self.logged_models(run.run_id))]
+        for path in paths:
+            self._artifacts("DELETE", path)
 
     def _experiment(self, name: str) -> Json | None:
         try:
@@ -137,6 +187,7 @@ class TrackingClient:
         token: str | None = None
         while True:
             body: Json = {"experiment_ids": experiment_ids, "filter": filter_string, "max_results": _PAGE}
+            body["order_by"] = ["attributes.start_time ASC"]
             answer = self._post(path, **body, **({"page_token": token} if token else {}))
             yield from answer.get("runs", [])
             token = answer.get("next_page_token")
@@ -146,9 +197,14 @@ class TrackingClient:
     def _post(self, path: str, **body: Any) -> Json:
         return self._call("POST", path, json=body)
 
+    def _artifacts(self, method: str, path: str, **arguments: Any) -> None:
+        """Ask the artifact proxy, https://mlflow.org/docs/latest/self-hosting/architecture/artifact-store/."""
+        url = f"{self._root}/mlflow-artifacts/artifacts/{quote(path)}"
+        self._call(method, url, timeout=_ARTIFACTS_TIMEOUT, **arguments)
+
     def _call(self, method: str, path: str, **arguments: Any) -> Json:
         if self._on_request:
-            self._on_request(method, path)
+            self._on_request(method, path.removeprefix(f"{self._root}/"))
         try:
             response = self._http.request(method, path, **arguments)
         except httpx.HTTPError as error:
@@ -157,32 +213,7 @@ class TrackingClient:
         if response.is_success:
             answer: Json = response.json() if response.content else {}
             return answer
-        raise _refusal(response)
-
-
-def _refusal(response: httpx.Response) -> TrackingError:
-    try:
-        body = response.json()
-        code, message = str(body.get("error_code", "")), str(body.get("message", ""))
-    except (json.JSONDecodeError, AttributeError):
-        code, message = "", response.text[:500]
-    text = f"the tracking server answers {response.status_code}: {message or response.reason_phrase}"
-    kind = TrackingUnreachable if response.status_code >= 500 or response.status_code == 429 else TrackingError
-    return kind(code or str(response.status_code), text)
-
-
-def _run(body: Json) -> Run:
-    info, data = body["info"], body.get("data", {})
-    return Run(
-        run_id=info["run_id"],
-        name=info.get("run_name", ""),
-        status=RunStatus(info["status"]),
-        start_time=int(info.get("start_time", 0)),
-        artifact_uri=info.get("artifact_uri", ""),
-        tags={tag["key"]: tag["value"] for tag in data.get("tags", [])},
-        parameters={item["key"]: item["value"] for item in data.get("params", [])},
-        metrics={item["key"]: float(item["value"]) for item in data.get("metrics", [])},
-    )
+        raise refusal(response)
 
 
 def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
