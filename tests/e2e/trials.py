@@ -68,19 +68,22 @@ PRELUDE = textwrap.dedent(
 )
 
 
-def project(name: str, parameters: Mapping[str, str], program: str) -> Json:
+def project(
+    name: str, parameters: Mapping[str, Json | str], program: str, python: str = "python -S -E", **more: Any
+) -> Json:
     """Return the ConfigMap of a project whose entry point `main` runs the program with `--<parameter>` arguments.
 
-    `parameters` are those of the entry point with their types; the program reads them as `given.<parameter>`, strings.
+    `parameters` are the entry point's, as MLproject declares them; the program reads `given.<parameter>`, strings.
+    `more` are further fields of MLproject.
     """
     arguments = " ".join(f"--{each} {{{each}}}" for each in parameters)
-    declared = {each: {"type": type_} for each, type_ in parameters.items()}
-    entry_point = {"parameters": declared, "command": f"python -S -E trial.py {arguments}"}
+    entry_point = {"parameters": dict(parameters), "command": f"{python} trial.py {arguments}"}
     parser = ["parser = argparse.ArgumentParser()"]
     parser += [f"parser.add_argument('--{each}')" for each in parameters]
     parser += ["given = parser.parse_args()", ""]
     text = PRELUDE + "\n".join(parser) + textwrap.dedent(program)
-    data = {"MLproject": json.dumps({"name": name, "entry_points": {"main": entry_point}}), "trial.py": text}
+    mlproject = {"name": name, "entry_points": {"main": entry_point}, **more}
+    data = {"MLproject": json.dumps(mlproject), "trial.py": text}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
