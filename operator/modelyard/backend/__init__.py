@@ -1,0 +1,1 @@
+"""`mlflow run --backend modelyard`: a project backend of MLflow that runs MLprojects as Experiments."""
