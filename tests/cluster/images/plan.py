@@ -25,7 +25,7 @@ VALUES = {
     "postgresql": "postgresql",
 }
 
-LOCK = ("pyproject.toml", "uv.lock", "serving-image/pyproject.toml", ".dockerignore")
+LOCK = ("pyproject.toml", "uv.lock", "environments/pyproject.toml", "serving-image/pyproject.toml", ".dockerignore")
 
 IGNORED_DIRECTORIES = {"__pycache__"}
 IGNORED_SUFFIXES = {".pyc"}
@@ -54,7 +54,7 @@ def images(inputs: Mapping[str, Mapping[str, str]]) -> list[Image]:
     `inputs` gives the `Image.inputs` of the images, by name, that depend on more than files of the repository.
     """
     local = "tests/cluster/images"
-    operator = (*LOCK, "README.md", "operator/modelyard")
+    operator = (*LOCK, "README.md", "operator/modelyard", "environments/modelyard_environments")
     made = [
         Image(BASE, f"{local}/base/Dockerfile", base=""),
         Image("tracking", "operator/Dockerfile", "tracking", operator),
