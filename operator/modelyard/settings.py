@@ -107,6 +107,43 @@ class PreparationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EnvironmentSettings:
+    """How the environments of projects are made."""
+
+    enabled: bool = True
+    """MODELYARD_ENVIRONMENTS: whether they are; otherwise every trial runs with its image's libraries."""
+
+    deadline_seconds: int = 1800
+    """MODELYARD_ENVIRONMENTS_DEADLINE_SECONDS: how long a Job may take."""
+
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    """MODELYARD_ENVIRONMENTS_RESOURCES: of the containers that install and build, JSON."""
+
+    env_from: tuple[Mapping[str, Any], ...] = ()
+    """MODELYARD_ENVIRONMENTS_ENV_FROM: a JSON list of sources of further variables, as in a container's `envFrom`."""
+
+    index_url: str | None = None
+    """MODELYARD_ENVIRONMENTS_INDEX_URL: the package index; None for uv's default."""
+
+    channel_alias: str | None = None
+    """MODELYARD_ENVIRONMENTS_CHANNEL_ALIAS: http(s)://…, below which conda channels are that have a name only; None
+    for conda's own places."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read and check the variables. Raises `SettingsError`."""
+        name = "MODELYARD_ENVIRONMENTS"
+        return cls(
+            enabled=environment.get(name, "true").lower() == "true",
+            deadline_seconds=_seconds(environment, f"{name}_DEADLINE_SECONDS", cls.deadline_seconds),
+            resources=_json(environment, f"{name}_RESOURCES", dict),
+            env_from=tuple(_json(environment, f"{name}_ENV_FROM", list)),
+            index_url=environment.get(f"{name}_INDEX_URL") or None,
+            channel_alias=environment.get(f"{name}_CHANNEL_ALIAS") or None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings(StoreSettings):
     """Read once, at the start."""
 
@@ -158,6 +195,9 @@ class Settings(StoreSettings):
     preparation: PreparationSettings | None = None
     """MODELYARD_PREPARATION: whether versions are prepared before they are served; None where they are not."""
 
+    environments: EnvironmentSettings = EnvironmentSettings()
+    """MODELYARD_ENVIRONMENTS: how the environments of projects are made."""
+
     node_cache: str | None = None
     """MODELYARD_NODE_CACHE: http://host:port, where model pods ask for what they download before they ask the store;
     None where there is no node cache."""
@@ -182,6 +222,7 @@ class Settings(StoreSettings):
             editor_policy=environment.get("MODELYARD_EDITOR_POLICY") or None,
             operator_namespace=environment.get("MODELYARD_OPERATOR_NAMESPACE") or None,
             preparation=PreparationSettings.from_environment(environment),
+            environments=EnvironmentSettings.from_environment(environment),
             node_cache=environment.get("MODELYARD_NODE_CACHE") or None,
         )
 
