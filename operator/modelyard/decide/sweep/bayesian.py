@@ -9,7 +9,8 @@ import hashlib
 import math
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from datetime import UTC, datetime
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from modelyard.api.experiment import Goal
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 STARTUP_TRIALS = 10
 """So many results come from random search before the estimator has enough to learn from; Optuna's own default."""
+
+_ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 _ATTEMPTS = 8
 """How often the estimator is asked for something that was not tried, before random search is."""
@@ -132,8 +135,18 @@ def _frozen(space: Space, told: Told) -> optuna.trial.FrozenTrial | None:
         state = optuna.trial.TrialState.COMPLETE
     elif told.state is State.STOPPED and last is not None:
         state, steps = optuna.trial.TrialState.PRUNED, {last: told.steps[last]}
-    return optuna.trial.create_trial(
-        state=state, value=value, params=values, distributions=distributions, intermediate_values=steps
+    return _uncopied()(
+        number=told.index,
+        trial_id=told.index,
+        state=state,
+        value=value,
+        datetime_start=_ANY_TIME,
+        datetime_complete=_ANY_TIME if state.is_finished() else None,
+        params=values,
+        distributions=distributions,
+        intermediate_values=steps,
+        user_attrs={},
+        system_attrs={},
     )
 
 
@@ -150,6 +163,21 @@ def _internal(domain: Domain, value: str) -> str | int | float:
     if isinstance(domain, Listed):
         return value
     return position + int(domain.low) if domain.log else position
+
+
+@cache
+def _uncopied() -> type[optuna.trial.FrozenTrial]:
+    """Return Optuna's type of told trials, without the deep copy that a study makes of each.
+
+    It takes longer than all the rest, and guards against changes of trials that nobody else has.
+    """
+    import optuna  # noqa: PLC0415
+
+    class Uncopied(optuna.trial.FrozenTrial):
+        def __deepcopy__(self, memo: object) -> Uncopied:
+            return self
+
+    return Uncopied
 
 
 @lru_cache(maxsize=256)

@@ -11,7 +11,9 @@ from functools import cached_property
 EXACT = decimal.Context(prec=100)
 """The API's numbers have at most 40 characters: their sums and products are exact in this."""
 
-_FIGURES = 6
+_DECIMALS = 6
+"""Of a range's own size, or one less of the number on a logarithmic scale."""
+
 _SMALLEST_PLAIN = Decimal("0.000001")
 
 
@@ -80,8 +82,8 @@ class Steps:
 
 @dataclass(frozen=True)
 class Reals:
-    """Every number from `low` to `high`, rounded to about seven figures of the range, or of the number where that is
-    finer, as on a logarithmic scale.
+    """Every number from `low` to `high`, rounded to about a millionth of the range, or of the number on a logarithmic
+    scale: what a person can read, and yet hardly ever the same twice.
     """
 
     low: Decimal
@@ -108,10 +110,10 @@ class Reals:
     def write(self, number: float) -> str:
         """Return the number as a person would write it, within the range: `0.0316228`, `2.0`, `1.5e-07`."""
         exact = Decimal(repr(number))
-        exponent = EXACT.subtract(self.high, self.low).adjusted()
-        if self.log and exact:
-            exponent = min(exponent, exact.adjusted())
-        rounded = exact.quantize(Decimal(1).scaleb(exponent - _FIGURES), context=EXACT)
+        exponent = EXACT.subtract(self.high, self.low).adjusted() - _DECIMALS
+        if self.log:
+            exponent = min(exponent, exact.adjusted() - _DECIMALS + 1)
+        rounded = exact.quantize(Decimal(1).scaleb(exponent), context=EXACT)
         inside = min(max(rounded, self.low), self.high)
         if inside and abs(inside) < _SMALLEST_PLAIN:
             return repr(float(inside))
