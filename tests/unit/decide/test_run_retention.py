@@ -286,7 +286,9 @@ def test_the_newest_and_the_young_stay(
     runs: Sequence[Run], wanted: ExperimentRetention, objective: Objective | None, protected: dict[str, str]
 ) -> None:
     deleted = to_delete(runs, wanted, objective, protected, NOW)
-    limits = [(wanted, deleted.runs), *([(wanted.artifacts, deleted.artifacts)] if wanted.artifacts else [])]
+    limits: list[tuple[ExperimentRetention | ArtifactRetention, Sequence[Deletion]]] = [(wanted, deleted.runs)]
+    if wanted.artifacts:
+        limits.append((wanted.artifacts, deleted.artifacts))
     for limit, gone in limits:
         for deletion in gone:
             too_many = limit.max_runs is not None and deletion.run.run_id not in newest(runs, limit.max_runs)
