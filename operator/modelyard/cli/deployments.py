@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from modelyard.api.common import Resource
 from modelyard.api.modeldeployment import ModelDeployment
 from modelyard.api.names import KUBECTL_FIELD_MANAGER
 from modelyard.cli.errors import CliError
@@ -109,14 +110,14 @@ class Deployments:
         raise CliError(f"others changed {given} every time")
 
 
-def refuse_git(deployment: ModelDeployment, paths: Iterable[Path], git_managers: Iterable[str], advice: str) -> None:
+def refuse_git(owned: Resource, paths: Iterable[Path], git_managers: Iterable[str], advice: str) -> None:
     """Raise `CliError` where a field manager that works for a Git repository owns one of the fields."""
     managers = set(git_managers)
     for path in paths:
-        owner = next((each for each in owners_of(deployment.metadata.managed_fields, path) if each in managers), None)
+        owner = next((each for each in owners_of(owned.metadata.managed_fields, path) if each in managers), None)
         if owner is not None:
             what = f"the annotation {path[-1]}" if path[0] == "metadata" else ".".join(path)
-            raise CliError(f"{what} of {deployment.metadata.name} is managed by {owner}: {advice}")
+            raise CliError(f"{what} of {owned.metadata.name} is managed by {owner}: {advice}")
 
 
 def _at(body: Json, path: Path) -> Any:
