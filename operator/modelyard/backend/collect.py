@@ -72,10 +72,12 @@ def collect(directory: Path, checkout: Checkout | None) -> Files:
             continue
         if path == IGNORE_FILE or unwanted.is_ignored(path) or _in_unwanted(unwanted, path):
             continue
+        _check(root, path)
         total += (root / path).stat().st_size
         if total > ARCHIVE_LIMIT:
             raise BackendError(_too_large(root, [*found, path]))
-        found[path] = _read(root, path)
+        full = root / path
+        found[path] = File(full.read_bytes(), bool(full.stat().st_mode & 0o100))
     if not found:
         raise BackendError(f"{directory} has no files that could be run")
     return found
@@ -122,13 +124,12 @@ def _in_unwanted(unwanted: IgnoreFilter, path: str) -> bool:
     return any(unwanted.is_ignored("/".join(parts[:depth]) + "/") for depth in range(1, len(parts)))
 
 
-def _read(root: Path, path: str) -> File:
+def _check(root: Path, path: str) -> None:
     full = root / path
     if full.is_symlink() and not full.resolve().is_relative_to(root):
         raise BackendError(f"{path} is a link that leads out of the project's directory")
     if not full.is_file():
         raise BackendError(f"{path} is no regular file")
-    return File(full.read_bytes(), bool(full.stat().st_mode & 0o100))
 
 
 def _too_large(root: Path, paths: list[str]) -> str:
