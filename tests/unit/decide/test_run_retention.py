@@ -195,7 +195,7 @@ def some_runs(draw: st.DrawFn) -> tuple[Run, ...]:
         start = timedelta(hours=draw(st.integers(0, 240)))
         status = draw(st.sampled_from(list(RunStatus)))
         tags = {}
-        if runs and draw(st.booleans()):
+        if draw(st.booleans()) and runs:
             tags[PARENT_TAG] = draw(st.sampled_from(runs)).run_id
         if draw(st.integers(0, 4)) == 0:
             tags[ARTIFACTS_TAG] = "deleted"
