@@ -14,6 +14,7 @@ from modelyard.projects.mlproject import (
     Project,
     ProjectError,
     find_mlproject,
+    has_file,
     parse,
 )
 
@@ -108,11 +109,32 @@ def test_a_project_without_environment_has_none() -> None:
         ("entry_points: [a]", "entry_points must be a mapping, not list"),
         ("entry_points: {main: {}}", "entry_points.main.command is missing"),
         ("entry_points: {main: {command: ''}}", "entry_points.main.command is missing"),
-        ("entry_points: {main: {command: a, parameters: {x: {type: 3}}}}", "entry_points.main.parameters.x.type"),
-        ("entry_points: {main: {command: a, parameters: {x: {default: [1]}}}}", "parameters.x.default must be"),
+        ('entry_points: {main: {command: "a\\0"}}', "entry_points.main.command has a NUL character"),
+        ("entry_points: {main: {command: a, parameters: {x: {type: [a]}}}}", "entry_points.main.parameters.x.type"),
+        ("entry_points: {main: {command: a, parameters: [x]}}", "entry_points.main.parameters must be a mapping"),
+        ("a: 2024-13-45", "MLproject is not valid YAML: month must be in 1..12"),
+        ("a: !!bool x", "MLproject is not valid YAML"),
+        pytest.param("[" * 5000, "MLproject is nested too deeply", id="deep"),
+        ("databricks_spark_job: {python_file: a.py}", "databricks_spark_job needs Databricks"),
         ("conda_env: a\npython_env: b", "Project cannot contain multiple environment fields"),
-        ("conda_env: a.yaml", "Project specified conda environment file a.yaml, but no such file was found."),
+        ("conda_env:\npython_env: b", "Project cannot contain multiple environment fields"),
+        ("conda_env: a.yaml", "Project specified conda environment file a.yaml, but no such file was found; the pro"),
+        ("python_env: a.yaml", "Project specified python_env file a.yaml, but no such file was found; the project"),
+        ("python_env: [a]", "python_env must be a file's name, not list"),
+        ("docker_env: a", "docker_env must be a mapping, not str"),
         ("docker_env: {volumes: [a]}", "Docker environment specified but no image attribute found."),
+        ("docker_env: {image: [a]}", "docker_env.image must be an image's name, not list"),
+        ("docker_env: {image: a, volumes: /a:/b}", "Docker volumes must be a list of strings, e.g.: '["),
+        ("docker_env: {image: a, volumes: [a:b]}", "'a:b' needs an absolute path in the container"),
+        ("docker_env: {image: a, volumes: ['a:/']}", "'a:/' needs an absolute path in the container"),
+        ("docker_env: {image: a, volumes: ['a:/b/../c']}", "needs an absolute path in the container"),
+        ("docker_env: {image: a, volumes: ['a:/b:rx']}", "'a:/b:rx' is not source:target or source:target:ro"),
+        ("docker_env: {image: a, volumes: ['a:/b:ro:c']}", "is not source:target or source:target:ro"),
+        ("docker_env: {image: a, volumes: ['a:/b', 'c:/b/']}", "docker_env.volumes has two volumes at /b"),
+        ("docker_env: {image: a, environment: {A: b}}", "environment must be a list containing either strings (to"),
+        ("docker_env: {image: a, environment: [3]}", "environment must be a list containing either strings (to"),
+        ("docker_env: {image: a, environment: [[A]]}", "['A'] is no pair of a name and a value"),
+        ("docker_env: {image: a, environment: [A=b]}", "'A=b' is no name of a variable"),
     ],
 )
 def test_a_broken_file_is_refused_with_what_is_wrong(text: str, message: str) -> None:
@@ -127,8 +149,57 @@ def test_a_file_that_expands_without_end_is_refused() -> None:
         f"{b}: &{b} [*{a}, *{a}]" for a, b in zip("abcdefghij", "bcdefghijk", strict=True)
     )
     text = f"{bomb}\nentry_points: {{main: {{command: a, parameters: {{x: {{default: *k}}}}}}}}"
-    with pytest.raises(ProjectError, match="default must be a string or a number"):
+    with pytest.raises(ProjectError, match="default must be a string or a number, not a list of very many values"):
         project(text)
+
+
+@pytest.mark.parametrize(
+    ("declaration", "parameter"),
+    [
+        ("int", Parameter("x", "int")),
+        ("{default: 3}", Parameter("x", "string", "3")),
+        ("{type: float, default: 1e-3}", Parameter("x", "float", "1e-3")),
+        ("{type: float, default: 1.0e-3}", Parameter("x", "float", "0.001")),
+        ("{type: string, default: true}", Parameter("x", "string", "True")),
+        ("{type: string, default: ''}", Parameter("x", "string", "")),
+        ("{type: string, default: null}", Parameter("x", "string", None)),
+        ("{type: string, default: 2024-01-15}", Parameter("x", "string", "2024-01-15")),
+        ("{type: string, default: [1, a]}", Parameter("x", "string", "[1, 'a']")),
+        ("{type: 3}", Parameter("x", "3")),
+        ("{type: null}", Parameter("x")),
+        ("", Parameter("x")),
+    ],
+)
+def test_a_parameter_has_a_type_and_a_default_as_python_writes_it(declaration: str, parameter: Parameter) -> None:
+    found = project(f"entry_points: {{main: {{command: a, parameters: {{x: {declaration}}}}}}}")
+    assert found.entry_point("main").parameters == {"x": parameter}
+
+
+def test_an_empty_file_is_a_project_of_scripts() -> None:
+    assert project("", ["a.py"]).entry_point("a.py").command == "python a.py"
+
+
+def test_a_file_whose_text_is_not_there_is_refused() -> None:
+    with pytest.raises(ProjectError, match="mlproject cannot be read"):
+        parse(Directory(frozenset({"mlproject"})))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a/b.csv", True),
+        ("a", True),
+        ("./a/../c.py", True),
+        ("d", False),
+        ("a/d", False),
+        ("link/x", None),
+        ("../a", None),
+        ("/a", None),
+        (".", None),
+    ],
+)
+def test_what_a_project_has_is_told_where_it_can_be(path: str, expected: bool | None) -> None:
+    assert has_file({"a/b.csv", "c.py", "link"}, path) is expected
 
 
 def test_an_unknown_entry_point_lists_those_that_exist() -> None:
@@ -140,19 +211,38 @@ def test_an_unknown_entry_point_lists_those_that_exist() -> None:
 
 @pytest.mark.parametrize(
     ("script", "command"),
-    [("train.py", "python train.py"), ("run me.sh", "bash 'run me.sh'"), ("src/train.py", "python src/train.py")],
+    [
+        ("train.py", "python train.py"),
+        ("run me.sh", "bash 'run me.sh'"),
+        ("src/train.py", "python src/train.py"),
+        ("./src/train.py", "python ./src/train.py"),
+        ("-c.py", "python ./-c.py"),
+        ("{a}.py", "python '{{a}}.py'"),
+        ("link/of.py", "python link/of.py"),
+        ("/opt/tools/x.sh", "bash /opt/tools/x.sh"),
+        ("fit.R", "Rscript -e \"mlflow::mlflow_source('fit.R')\" --args"),
+    ],
 )
 def test_a_script_is_an_entry_point_of_its_own(script: str, command: str) -> None:
-    assert project(None, ["train.py", "run me.sh", "src/train.py"]).entry_point(script).command == command
+    assert (
+        project(None, ["train.py", "run me.sh", "src/train.py", "-c.py", "{a}.py", "link", "fit.R"])
+        .entry_point(script)
+        .command
+        == command
+    )
 
 
 def test_a_script_that_is_not_there_is_no_entry_point() -> None:
     with pytest.raises(ProjectError, match=r"no file other\.py") as caught:
         project(None, ["train.py"]).entry_point("other.py")
     assert caught.value.reason is Reason.ENTRY_POINT_NOT_FOUND
+    with pytest.raises(ProjectError, match="cannot be run by R: rename it"):
+        project(None, ["$(reboot).R"]).entry_point("$(reboot).R")
 
 
 def test_a_directory_without_an_mlproject_says_what_it_holds() -> None:
-    with pytest.raises(ProjectError, match=r"no MLproject file; it holds README.md, train.py") as caught:
-        project(None, ["train.py", "README.md"]).entry_point("main")
+    with pytest.raises(
+        ProjectError, match=r"no MLproject file; it holds README.md, src/, train.py\. Name one"
+    ) as caught:
+        project(None, ["train.py", "README.md", "src/a.py"]).entry_point("main")
     assert caught.value.reason is Reason.PROJECT_INVALID
