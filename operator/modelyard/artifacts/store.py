@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import boto3
 import urllib3.exceptions
@@ -121,6 +122,11 @@ class ArtifactStore:
     def put_if_absent(self, key: str, data: bytes) -> None:
         """Write the object only if there is none. Raises `AlreadyExists`."""
         self._put(key, data, IfNoneMatch="*")
+
+    def put_file_if_absent(self, key: str, path: Path) -> None:
+        """Write the object from a file, without reading it into memory. Raises `AlreadyExists`."""
+        with path.open("rb") as file:
+            self._put(key, file, IfNoneMatch="*")
 
     def put_if_unchanged(self, key: str, data: bytes, etag: str) -> None:
         """Write the object only if it is still the one that was read. Raises `AlreadyExists`."""
@@ -244,7 +250,7 @@ class ArtifactStore:
                     )
         return len(found)
 
-    def _put(self, key: str, data: bytes, **condition: Any) -> None:
+    def _put(self, key: str, data: bytes | IO[bytes], **condition: Any) -> None:
         if self._on_write:
             self._on_write(key)
         for attempt in range(_CONFLICT_TRIES):
@@ -256,6 +262,8 @@ class ArtifactStore:
                 # AWS answers 409 to one of two conditional writes at the same moment and asks to send it again.
                 if attempt == _CONFLICT_TRIES - 1:
                     raise
+                if not isinstance(data, bytes):
+                    data.seek(0)
 
     def _list(self, bucket: str, prefix: str, after: str | None) -> list[Listed]:
         arguments: dict[str, Any] = {"StartAfter": after} if after else {}
@@ -294,8 +302,17 @@ class ArtifactStore:
             raise ArtifactStoreUnreachable(f"{self._endpoint} (bucket {bucket!r}) does not answer: {error}") from error
 
 
-def connect(settings: StoreSettings) -> S3Client:
-    """Return a boto3 client for the settings' endpoint; credentials come from the usual AWS_* variables."""
+@dataclass(frozen=True, repr=False)
+class Keys:
+    """Credentials of S3 that are not this process's own."""
+
+    access_key: str
+    secret_key: str
+    session_token: str | None = None
+
+
+def connect(settings: StoreSettings, keys: Keys | None = None) -> S3Client:
+    """Return a boto3 client for the settings' endpoint; without `keys` they come from the usual AWS_* variables."""
     config = Config(
         connect_timeout=5,
         read_timeout=30,
@@ -309,7 +326,10 @@ def connect(settings: StoreSettings) -> S3Client:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return boto3.session.Session().client(
+    session = boto3.session.Session()
+    if keys:
+        session = boto3.session.Session(keys.access_key, keys.secret_key, keys.session_token)
+    return session.client(
         "s3", endpoint_url=settings.s3_endpoint, region_name=settings.s3_region, config=config
     )
 

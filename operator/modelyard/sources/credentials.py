@@ -29,6 +29,7 @@ _KEYS = (
     "ca.crt",
     "caFile",
 )
+_PUBLIC = ("known_hosts", "ca.crt", "caFile")
 _WANTED = "username and password, token, or ssh-privatekey and known_hosts"
 _LIMIT = 1 << 20
 
@@ -61,6 +62,10 @@ class Credentials:
         """Return those of a Secret that is mounted. Raises `SourceNotFound`, OSError."""
         files = {name: directory / name for name in _KEYS if (directory / name).is_file()}
         return cls.of(secret, {name: path.read_bytes()[:_LIMIT] for name, path in files.items()})
+
+    def public(self) -> Credentials:
+        """Return what of it is no secret, and so may be used with every server."""
+        return Credentials(self.secret, {key: self.values[key] for key in _PUBLIC if key in self.values})
 
     def text(self, *names: str) -> str | None:
         """Return the first of the values that is there, without the line's end that `echo` leaves.

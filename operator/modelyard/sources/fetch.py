@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from modelyard.api.project_files import GitFiles
 from modelyard.sources import configmap, git
 from modelyard.sources.errors import SourceError
 
@@ -21,8 +22,7 @@ _LIMIT = 2 << 30
 
 def fetch(url: str, commit: str, path: str, destination: Path) -> int:
     """Write the project's directory at a commit below `destination`; return how many files. Raises `SourceError`."""
-    with git.fetched(url, commit, _SECONDS, _LIMIT) as repository:
-        return git.write(repository, git.directory(repository, commit, path), destination)
+    return git.bring(GitFiles(url, commit, path), None, destination, (_SECONDS, _LIMIT))
 
 
 def main(arguments: list[str], termination_log: Path = TERMINATION_LOG) -> int:

@@ -108,7 +108,7 @@ class Bounds:
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
-class _Refused(GitProtocolError):
+class Refused(GitProtocolError):
     """The server's answer is none of git; `status` is HTTP's."""
 
     def __init__(self, status: int, where: str) -> None:
@@ -148,7 +148,7 @@ class _HttpClient(Urllib3HttpGitClient):
             raise GitProtocolError("redirects to http://, which is not encrypted")
         if raise_for_status and response.status != 200:
             response.close()
-            raise _Refused(response.status, came_from)
+            raise Refused(response.status, came_from)
         return response, self._bounds.guard(read)
 
     def disconnect(self) -> None:
@@ -289,7 +289,7 @@ def connection(url: str, bounds: Bounds, credentials: Credentials | None = None)
         yield client, address.path
     except NotGitRepository as error:
         raise SourceNotFound(_not_there(name, address, credentials)) from error
-    except _Refused as error:
+    except Refused as error:
         raise _refusal(error, name, address, credentials) from error
     except (GitProtocolError, OSError, EOFError, urllib3.exceptions.HTTPError, paramiko.SSHException) as error:
         if bounds.over:
@@ -315,7 +315,7 @@ def _client(
 
 
 def _refusal(
-    error: _Refused, name: str, address: Address, credentials: Credentials | None
+    error: Refused, name: str, address: Address, credentials: Credentials | None
 ) -> SourceNotFound | SourceUnreachable:
     elsewhere = urlsplit(error.where)
     if error.status in (401, 403) and elsewhere.hostname and elsewhere.hostname != address.host:
