@@ -49,5 +49,12 @@ def read(text: str) -> Lock:
     return Lock(python[0], tuple(_after(CONDA_LINE, lines)), packages)
 
 
+def hashed(text: str) -> tuple[str, ...]:
+    """Return what `uv pip compile` or pip wrote, a line for each package."""
+    joined = text.replace("\\\n", " ")
+    lines = (" ".join(line.split()) for line in joined.splitlines())
+    return tuple(line for line in lines if line and not line.startswith(("#", "-")))
+
+
 def _after(beginning: str, lines: Sequence[str]) -> list[str]:
     return [line[len(beginning) :].strip() for line in lines if line.startswith(beginning)]
