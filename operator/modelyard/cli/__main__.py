@@ -16,22 +16,30 @@ from modelyard.cli.deployments import Deployments
 from modelyard.cli.edit import approve, promote
 from modelyard.cli.errors import ALTERED, REFUSED, USAGE, CliError
 from modelyard.cli.evidence import evidence
+from modelyard.cli.experiments import Experiments
 from modelyard.cli.model import Models
 from modelyard.cli.output import Format, Output
 from modelyard.cli.retention import retention
 from modelyard.cli.rollback import rollback
+from modelyard.cli.run import resume as resume_experiment
+from modelyard.cli.run import run, suspend
+from modelyard.cli.runs import runs
 from modelyard.cli.show import history, verify, versions
 from modelyard.cli.sources import find_source
 from modelyard.cli.status import status
 from modelyard.cli.steer import abort, go_on, pause, refresh, resume
+from modelyard.cli.tracking import find_tracking
 from modelyard.cluster.client import ApiError
 from modelyard.cluster.user import NoConnection, connect
+from modelyard.decide.rollout import is_paused
 from modelyard.registry.ledger import RecordsAltered
 from modelyard.registry.objects import RegistryError
 from modelyard.settings import SettingsError, git_managers
+from modelyard.tracking.client import TrackingError
 
 Command = Callable[[Models, Output, Namespace], int]
 
+_EXPERIMENT = ("experiment", "the Experiment's name")
 _DEPLOYMENT = ("deployment", "the ModelDeployment's name")
 
 
@@ -47,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RecordsAltered as error:
         output.error(str(error))
         return ALTERED
-    except (ApiError, ArtifactError, NoConnection, RegistryError, SettingsError) as error:
+    except (ApiError, ArtifactError, NoConnection, RegistryError, SettingsError, TrackingError) as error:
         output.error(str(error))
         return REFUSED
     except BrokenPipeError:
@@ -74,10 +82,18 @@ def _parser() -> ArgumentParser:
     name = Path(sys.argv[0]).name
     parser = ArgumentParser(
         prog="kubectl modelyard" if name == "kubectl-modelyard" else "modelyard",
-        description="A model registry's history, versions and promotions, and the rollouts that these start.",
+        description="Experiments and their runs; a model registry's history, versions and promotions; and the rollouts "
+        "that these start.",
         epilog=EPILOG,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=CommandParser)
+    _runs(commands.add_parser("runs", help="an experiment's trials and its objective's curve, live while it runs"))
+    _run_once(commands.add_parser("run", help="have an experiment run once more"))
+    common(
+        commands.add_parser("suspend", help="start no trial of an experiment, until it is resumed"),
+        _of_experiments(suspend),
+        _EXPERIMENT,
+    )
     _history(commands.add_parser("history", help="who moved which version where and when, and what was refused"))
     _verify(commands.add_parser("verify", help="check that no record was altered, removed or put in later"))
     _versions(commands.add_parser("versions", help="the versions, their stages and what the gates said"))
@@ -93,10 +109,14 @@ def _parser() -> ArgumentParser:
     for command, words in (
         (abort, "take back the version that is rolling out"),
         (pause, "have nothing of a deployment changed"),
-        (resume, "end a pause"),
         (refresh, "have the pods made anew, by the operator that is installed now"),
     ):
         common(commands.add_parser(command.__name__, help=words), _of_deployments(command), _DEPLOYMENT)
+    common(
+        commands.add_parser("resume", help="end a deployment's pause, or an experiment's suspension"),
+        _resumed,
+        ("name", "a ModelDeployment's (md/NAME) or an Experiment's (exp/NAME)"),
+    )
     _rollback(commands.add_parser("rollback", help="ask for the version before the present one"))
     return parser
 
@@ -105,8 +125,52 @@ def _deployments(models: Models) -> Deployments:
     return Deployments(models.client, models.namespace, git_managers(os.environ))
 
 
+def _experiments(models: Models, operator_namespace: str | None = None) -> Experiments:
+    client = models.client
+    return Experiments(
+        client,
+        models.namespace,
+        lambda: find_tracking(client, os.environ, operator_namespace),
+        git_managers(os.environ),
+    )
+
+
+def _of_experiments(command: Callable[[Experiments, Output, Namespace], int]) -> Command:
+    return lambda models, output, given: command(_experiments(models, given.operator_namespace), output, given)
+
+
 def _of_deployments(command: Callable[[Deployments, Output, Namespace], int]) -> Command:
     return lambda models, output, given: command(_deployments(models), output, given)
+
+
+def _resumed(models: Models, output: Output, given: Namespace) -> int:
+    """End a deployment's pause or an experiment's suspension, whichever of the two has that name."""
+    deployments, experiments = _deployments(models), _experiments(models)
+    experiment = None if deployments.is_named(given.name) else experiments.find(given.name)
+    deployment = None if experiments.is_named(given.name) else deployments.find(given.name)
+    if experiment and deployment and experiment.spec.suspend == is_paused(deployment):
+        raise CliError(
+            f"there are a model deployment and an experiment {given.name!r}: say md/{given.name} or exp/{given.name}"
+        )
+    if experiment and (deployment is None or experiment.spec.suspend):
+        return resume_experiment(experiments, output, Namespace(experiment=given.name))
+    if experiments.is_named(given.name):
+        return resume_experiment(experiments, output, Namespace(experiment=given.name))
+    return resume(deployments, output, Namespace(deployment=given.name))
+
+
+def _runs(parser: ArgumentParser) -> None:
+    common(parser, _of_experiments(runs), _EXPERIMENT)
+    parser.add_argument("-w", "--watch", action="store_true", help="go on looking until it has ended, in a pipe, too")
+    parser.add_argument("--once", action="store_true", help="look once, on a terminal, too")
+    parser.add_argument("--all", action="store_true", help="every trial, and every failure in full")
+    parser.add_argument("--execution", metavar="ID", help="one of before; default: the present one")
+
+
+def _run_once(parser: ArgumentParser) -> None:
+    common(parser, _of_experiments(run), _EXPERIMENT)
+    parser.add_argument("--wait", action="store_true", help="until it has succeeded (exit code 0) or failed (1)")
+    parser.add_argument("--timeout", type=types.seconds, metavar="SECONDS", help="how long to --wait; default: forever")
 
 
 def _history(parser: ArgumentParser) -> None:

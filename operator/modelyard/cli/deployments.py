@@ -66,6 +66,16 @@ class Deployments:
             given = given.removeprefix(prefix)
         return given
 
+    @staticmethod
+    def is_named(given: str) -> bool:
+        """Whether what a person typed says that it is a ModelDeployment."""
+        return given.startswith(_PREFIXES)
+
+    def find(self, given: str) -> ModelDeployment | None:
+        """Return the object, or None."""
+        body = self.client.find(MODEL_DEPLOYMENTS, self.namespace, self.object_name(given))
+        return ModelDeployment.parse(body) if body else None
+
     def body(self, given: str) -> Json:
         """Return the object as the API server has it. Raises `CliError` where there is none."""
         body = self.client.find(MODEL_DEPLOYMENTS, self.namespace, self.object_name(given))

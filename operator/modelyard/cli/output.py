@@ -56,6 +56,12 @@ STYLES = {
     "Failed": BAD,
     "Refused": BAD,
     "Running": "cyan",
+    "Succeeded": GOOD,
+    "Stopped": "yellow",
+    "Suspended": "yellow",
+    "Building": "cyan",
+    "Scheduled": "cyan",
+    "Following": "cyan",
     "Waiting": "yellow",
     "Unknown": "yellow",
     "Inconclusive": "yellow",
@@ -126,6 +132,14 @@ class Output:
         """Write one below the other."""
         for part in parts:
             self._print(self._out, part)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The columns and rows of the terminal; None where it is none."""
+        if not self._out.isatty():
+            return None
+        console = Console(file=self._out)
+        return console.width, console.height
 
     @contextmanager
     def screen(self) -> Iterator[Screen]:
@@ -199,6 +213,11 @@ class Screen:
             return
         self._output.draw([*([Text("")] if self._drawn else []), *parts])
         self._drawn = True
+
+    def clear(self) -> None:
+        """Draw nothing from now on."""
+        if self._live:
+            self._live.update(Group(), refresh=True)
 
     def end(self) -> None:
         """Leave what was drawn last."""
