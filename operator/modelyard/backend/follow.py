@@ -24,6 +24,11 @@ PATIENCE_SECONDS = 300.0
 Say = Callable[[str], None]
 
 
+def pause(seconds: float) -> None:
+    """Let time pass between two looks."""
+    time.sleep(seconds)
+
+
 @dataclass(frozen=True)
 class Before:
     """What an Experiment's status said before it was asked to run once more: by it, the new execution is known."""
@@ -73,16 +78,12 @@ class Follower:
         *,
         say: Say,
         show: Say | None,
-        pause: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`say` is told what becomes of it, `show` the logs' lines; None where they are not wanted."""
         self._client = client
         self.asked = asked
         self._say = say
         self._show = show
-        self._pause = pause
-        self._clock = clock
         self._logs = Logs(client, asked.namespace, asked.name)
         self._said = ""
         self._away_since: float | None = None
@@ -112,15 +113,15 @@ class Follower:
                 self._away_since = None
             except ApiError as error:
                 self._bear(error)
-            self._pause(POLL_SECONDS)
+            pause(POLL_SECONDS)
 
     def until_jobs_are_gone(self) -> None:
         """Wait until a deleted Experiment's Jobs are deleted, too. Raises `BackendError` where that takes too long."""
-        deadline = self._clock() + PATIENCE_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while self._client.list_all(JOBS, self.asked.namespace, f"{EXPERIMENT_LABEL}={self.asked.name}"):
-            if self._clock() > deadline:
+            if time.monotonic() > deadline:
                 raise BackendError(f"{self.asked} was deleted, but its Jobs are still there")
-            self._pause(POLL_SECONDS)
+            pause(POLL_SECONDS)
 
     def _tell(self, experiment: Experiment, condition: Condition | None) -> None:
         said = f"{condition.reason}: {condition.message}" if condition else ""
@@ -142,7 +143,7 @@ class Follower:
         """Wait on where the API server is away for a while; say so once."""
         if error.code and error.code < 500 and error.code != 429:
             raise BackendError(f"{self.asked} cannot be followed: {error}") from error
-        now = self._clock()
+        now = time.monotonic()
         if self._away_since is None:
             self._away_since = now
             self._say(f"{self.asked}: {error}; trying again")

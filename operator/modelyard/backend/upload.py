@@ -48,7 +48,8 @@ def keep(client: MlflowClient, files: Files, name: str, tags: dict[str, str]) ->
     uri = f"{run.info.artifact_uri.rstrip('/')}/{ARCHIVE_ARTIFACT}"
     # Last: a run without it holds nothing.
     client.set_tag(run.info.run_id, PROJECT_TAG, to_json(KeptFiles(uri, content, f"mlflow run {name}")))
-    client.set_terminated(run.info.run_id, "FINISHED")
+    # `set_terminated` would show its address as that of the run.
+    client.update_run(run.info.run_id, status="FINISHED")
     return str(run.info.run_id)
 
 
