@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modelyard.api.experiment import Experiment
-from modelyard.api.project_files import Directory, GitFiles, ImageFiles, KeptFiles, to_json
+from modelyard.api.project_files import Directory, GitFiles, ImageFiles, KeptFiles, ProjectFiles, to_json
 from modelyard.api.reasons import Reason
 from modelyard.cluster.client import ApiError
 from modelyard.cluster.resources import CONFIG_MAPS
@@ -138,7 +138,7 @@ def test_an_image_is_read_by_its_pods_alone(world: World) -> None:
 def test_a_run_names_what_it_ran(world: World) -> None:
     world.put("ConfigMap", "churn", FILES)
     kept = world.kept(CONFIG_MAP)
-    cases = [
+    cases: list[ProjectFiles] = [
         GitFiles("https://git.example/churn.git", "a" * 40, "sub", submodules=False, secret="deploy"),
         ImageFiles("/opt/churn"),
         kept.files,
