@@ -108,8 +108,9 @@ class ModelyardRun(SubmittedRun):
         self._outcome = ""
 
     @property
-    def run_id(self) -> str | None:
-        """The run's id in MLflow."""
+    def run_id(self) -> str:
+        """The run's id in MLflow: there is one once `begun` has returned."""
+        assert self._run_id is not None
         return self._run_id
 
     def begun(self) -> ModelyardRun:
@@ -134,8 +135,7 @@ class ModelyardRun(SubmittedRun):
 
     def get_status(self) -> str:
         """Return MLflow's state of the run."""
-        assert self._run_id is not None
-        return self._runs.status(self._run_id)
+        return self._runs.status(self.run_id)
 
     def cancel(self) -> None:
         """Stop it.

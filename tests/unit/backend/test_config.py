@@ -9,7 +9,7 @@ import pytest
 from modelyard.backend.config import Options, read
 from modelyard.backend.errors import BackendError
 
-MLFLOW = {
+MLFLOW: dict[str, object] = {
     "ENV_MANAGER": None,
     "SYNCHRONOUS": False,
     "DOCKER_ARGS": {},

@@ -123,7 +123,7 @@ def test_an_api_server_that_is_away_is_waited_for_and_that_is_said_once(
 def test_one_that_stays_away_is_given_up(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     follow_it = follower(client, [])
     times = iter((0.0, 299.0, 301.0))
-    monkeypatch.setattr(follow.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr("modelyard.backend.follow.time.monotonic", lambda: next(times))
     passing(monkeypatch, lambda: None, lambda: None)
 
     def fail(method: str, path: str) -> None:

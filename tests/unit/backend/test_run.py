@@ -59,7 +59,7 @@ def tracking(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ml
     monkeypatch.setenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     mlflow.set_tracking_uri(mlflow_server)
     yield MlflowClient(mlflow_server)
-    mlflow.set_tracking_uri(None)
+    mlflow.set_tracking_uri("")
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def command() -> Callable[..., Result]:
 
 def run(project: Path | str, **more: Any) -> ModelyardRun:
     given = {"entry_point": "train", "parameters": {"rate": 0.1}, "backend": "modelyard", **more}
-    submitted = mlflow.projects.run(str(project), **given)
+    submitted = mlflow.projects.run(str(project), **given)  # type: ignore[no-untyped-call]
     assert isinstance(submitted, ModelyardRun)
     return submitted
 
@@ -227,7 +227,7 @@ def test_a_tracking_uri_that_is_no_server_is_refused(
         with pytest.raises(ExecutionException, match="set MLFLOW_TRACKING_URI to the tracking server"):
             run(project)
     finally:
-        mlflow.set_tracking_uri(None)
+        mlflow.set_tracking_uri("")
 
 
 def test_a_swept_parameter_needs_no_value(client: FakeClient, tracking: MlflowClient, project: Path, act: Any) -> None:
