@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from modelyard.decide.experiment_model import Run, RunStatus
@@ -15,6 +15,7 @@ class FakeTracking:
     """Has the methods of `TrackingClient`. `writes` names every write that was asked for.
 
     `runs`, `deleted` (runs), `models` and `artifacts` (path → bytes) go by run id, `histories` by run id and metric.
+    `registered` names versions by run id, as MLflow's own registry would.
     `on_request`, if given, is called with (method, what) before a request does anything; what it raises is passed on.
     """
 
@@ -24,6 +25,8 @@ class FakeTracking:
         self.models: dict[str, list[LoggedModel]] = {}
         self.deleted: dict[str, Run] = {}
         self.artifacts: dict[str, dict[str, bytes]] = {}
+        self.deleted_models: list[str] = []
+        self.registered: dict[str, str] = {}
         self.histories: dict[tuple[str, str], list[tuple[int, float]]] = {}
         self.writes: list[str] = []
         self._on_request = on_request
@@ -103,12 +106,16 @@ class FakeTracking:
         self._note("PUT", "mlflow-artifacts/artifacts")
         self.artifacts.setdefault(run.run_id, {})[path] = data
 
-    def delete_artifacts(self, run: Run) -> None:
+    def delete_artifacts(self, run: Run, models: Iterable[LoggedModel] = ()) -> None:
         artifacts_path(run)
-        for model in self.logged_models(run.run_id):
-            model_path(model)
+        paths = list(map(model_path, models))
         self._note("DELETE", "mlflow-artifacts/artifacts")
         self.artifacts.pop(run.run_id, None)
+        self.deleted_models += paths
+
+    def registered_versions(self, run_ids: Collection[str]) -> dict[str, str]:
+        self._note("GET", "model-versions/search")
+        return {run_id: name for run_id, name in self.registered.items() if run_id in run_ids}
 
     def change(self, run_id: str, **fields: object) -> None:
         """Change a run, as the entry point does."""

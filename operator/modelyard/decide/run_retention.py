@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from modelyard.api.experiment import ArtifactRetention, Experiment, ExperimentRetention, Goal, Objective
+from modelyard.api.experiment_status import CleanUpStatus
 from modelyard.api.names import GROUP
+from modelyard.decide.conditions import timestamp
 from modelyard.decide.experiment_model import EXECUTION_TAG, EXPERIMENT_TAG, Run, RunStatus
+from modelyard.decide.jobs import short
 from modelyard.decide.retention import duration
 
 ARTIFACTS_TAG = f"{GROUP}/artifacts"
 """Run tag: what retention did to the run's artifacts, and when; they are not looked at again."""
 
 PARENT_TAG = "mlflow.parentRunId"
+
+NOTHING = "Nothing was deleted."
+_MESSAGE_LIMIT = 1024
+_NAMED = 5
+"""How many of the runs that are deleted for one reason are named."""
 
 _LARGEST = 1.7e308
 """MLflow's SQL store keeps infinities as the largest double."""
@@ -51,6 +59,11 @@ class Registered:
     run_id: str | None = None
     places: tuple[str, ...] = ()
 
+    @property
+    def segments(self) -> frozenset[str]:
+        """All parts of the paths of its places: ids of runs and of logged models are among them."""
+        return frozenset(segment for place in self.places for segment in urlsplit(place).path.split("/"))
+
 
 def own_runs(experiment: Experiment, runs: Iterable[Run]) -> tuple[Run, ...]:
     """Return the runs of the MLflow experiment that are this Experiment's.
@@ -79,9 +92,8 @@ def protection(experiment: Experiment, runs: Iterable[Run], versions: Iterable[R
     named = (status.parent_run_id, status.best_run and status.best_run.run_id)
     kept |= {run_id: "the status names it" for run_id in named if run_id}
     for version in versions:
-        segments = {segment for place in version.places for segment in urlsplit(place).path.split("/")}
-        for run_id in ({version.run_id} | segments) & ids:
-            kept[str(run_id)] = f"it is the run of {version.name}"
+        for run_id in (version.segments | {version.run_id or ""}) & ids:
+            kept[run_id] = f"it is the run of {version.name}"
     if status.registered:
         kept[status.registered.run_id] = (
             f"it is the run of version {status.registered.version} of {status.registered.model}"
@@ -178,3 +190,51 @@ class _Tree:
         found = [self._runs[run_id] for run_id in chosen]
         ordered = sorted(found, key=lambda run: (-len(self.above(run)), run.start_time, run.run_id))
         return tuple(Deletion(run, chosen[run.run_id]) for run in ordered)
+
+
+@dataclass
+class Account:
+    """What one clean-up has done so far. `left` is how many more are to go; `notes` are sentences about what stays."""
+
+    runs: list[Deletion] = field(default_factory=list)
+    artifacts: list[Deletion] = field(default_factory=list)
+    left: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing was deleted."""
+        return not self.runs and not self.artifacts
+
+    def status(self, before: CleanUpStatus | None, now: datetime) -> CleanUpStatus:
+        """Return the status after it."""
+        before = before or CleanUpStatus()
+        return CleanUpStatus(
+            last_at=before.last_at if self.nothing else timestamp(now),
+            runs=before.runs + len(self.runs),
+            artifacts=before.artifacts + len(self.artifacts),
+            message=short(" ".join(self._sentences()), _MESSAGE_LIMIT),
+        )
+
+    def _sentences(self) -> Iterator[str]:
+        if self.nothing:
+            yield NOTHING
+        if self.runs:
+            yield f"Deleted {_counted(self.runs)}."
+        if self.artifacts:
+            yield f"Deleted the artifacts of {_counted(self.artifacts)}."
+        if self.left:
+            yield f"{self.left} more will go."
+        yield from self.notes
+
+
+def _counted(deletions: Sequence[Deletion]) -> str:
+    """Return how many runs, and for each reason how many and the first of them, in words."""
+    reasons: dict[str, list[str]] = {}
+    for deletion in deletions:
+        reasons.setdefault(deletion.why, []).append(deletion.run.name or deletion.run.run_id)
+    parts = (
+        f"{len(found)} because {why}: {', '.join(found[:_NAMED])}{', …' if len(found) > _NAMED else ''}"
+        for why, found in reasons.items()
+    )
+    return f"{len(deletions)} run{'s' if len(deletions) > 1 else ''} ({'; '.join(parts)})"

@@ -5,7 +5,7 @@ REST API: https://mlflow.org/docs/latest/api_reference/rest-api.html, as MLflow 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -165,14 +165,30 @@ class TrackingClient:
         """Write an artifact, whatever was there, e.g. `modelyard/log.txt`. Raises `ArtifactsNotServed`."""
         self._artifacts("PUT", f"{artifacts_path(run)}/{path}", content=data)
 
-    def delete_artifacts(self, run: Run) -> None:
-        """Delete all artifacts of a run and of the models that it logged; nothing there is no error.
+    def delete_artifacts(self, run: Run, models: Iterable[LoggedModel] = ()) -> None:
+        """Delete all artifacts of a run and of these models, its own; nothing there is no error.
 
         Raises `ArtifactsNotServed` where they are not behind the tracking server; then nothing was deleted.
         """
-        paths = [artifacts_path(run), *(model_path(model) for model in self.logged_models(run.run_id))]
-        for path in paths:
+        for path in [artifacts_path(run), *map(model_path, models)]:
             self._artifacts("DELETE", path)
+
+    def registered_versions(self, run_ids: Collection[str]) -> dict[str, str]:
+        """Return which of these runs the server's model registry has versions of, by id, each with one of them."""
+        found: dict[str, str] = {}
+        params: dict[str, str | int] = {
+            "filter": f"run_id IN ({', '.join(map(_quoted, run_ids))})",
+            "max_results": 1000,
+        }
+        while run_ids:
+            answer = self._call("GET", "model-versions/search", params=params)
+            for version in answer.get("model_versions", []):
+                found[version["run_id"]] = f"version {version['version']} of {version['name']}"
+            token = answer.get("next_page_token")
+            if not token:
+                break
+            params["page_token"] = token
+        return found
 
     def _experiment(self, name: str) -> Json | None:
         try:

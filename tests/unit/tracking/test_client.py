@@ -260,10 +260,25 @@ def test_artifacts_are_written_again_and_deleted_with_those_of_logged_models(
     client.put_artifact(other, LOG_ARTIFACT, b"stays")
 
     for _ in range(2):
-        client.delete_artifacts(run)
+        client.delete_artifacts(run, client.logged_models(run.run_id))
         assert not list((root / run.run_id).rglob("*.txt"))
         assert not list((root / "models" / model_id).rglob("MLmodel"))
     assert (root / other.run_id / "artifacts" / LOG_ARTIFACT).read_bytes() == b"stays"
+
+
+def test_runs_of_registered_versions_are_told_by_the_servers_own_registry(server: str, client: TrackingClient) -> None:
+    experiment_id = client.ensure_experiment("registered", {})
+    runs = [client.create_run(experiment_id, str(number), {}, 1) for number in range(3)]
+    for name in ("churn", "wine"):
+        call(server, "registered-models/create", name=name)
+    for name, run in (("churn", runs[0]), ("churn", runs[1]), ("wine", runs[1])):
+        source = f"{run.artifact_uri}/model"
+        call(server, "model-versions/create", name=name, source=source, run_id=run.run_id)
+    found = client.registered_versions([run.run_id for run in runs])
+    assert found[runs[0].run_id] == "version 1 of churn"
+    assert found[runs[1].run_id] in {"version 2 of churn", "version 1 of wine"}
+    assert runs[2].run_id not in found
+    assert client.registered_versions([]) == {}
 
 
 @pytest.mark.parametrize(
