@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from modelyard.api.stages import STAGE_KEYS
 from modelyard.artifacts.store import ArtifactError
 from modelyard.cli import arguments as types
 from modelyard.cli.arguments import EPILOG, CommandParser, common, waiting
+from modelyard.cli.clean_up import clean_up
 from modelyard.cli.deployments import Deployments
 from modelyard.cli.edit import approve, promote
 from modelyard.cli.errors import ALTERED, REFUSED, USAGE, CliError
@@ -19,6 +20,7 @@ from modelyard.cli.evidence import evidence
 from modelyard.cli.experiments import Experiments
 from modelyard.cli.model import Models
 from modelyard.cli.output import Format, Output
+from modelyard.cli.reproduce import reproduce
 from modelyard.cli.retention import retention
 from modelyard.cli.rollback import rollback
 from modelyard.cli.run import resume as resume_experiment
@@ -94,6 +96,8 @@ def _parser() -> ArgumentParser:
         _of_experiments(suspend),
         _EXPERIMENT,
     )
+    _reproduce(commands.add_parser("reproduce", help="run again what a run ran, and compare what comes of it"))
+    _clean_up(commands.add_parser("clean-up", help="which runs retention would delete, and why the rest stays"))
     _history(commands.add_parser("history", help="who moved which version where and when, and what was refused"))
     _verify(commands.add_parser("verify", help="check that no record was altered, removed or put in later"))
     _versions(commands.add_parser("versions", help="the versions, their stages and what the gates said"))
@@ -171,6 +175,34 @@ def _run_once(parser: ArgumentParser) -> None:
     common(parser, _of_experiments(run), _EXPERIMENT)
     parser.add_argument("--wait", action="store_true", help="until it has succeeded (exit code 0) or failed (1)")
     parser.add_argument("--timeout", type=types.seconds, metavar="SECONDS", help="how long to --wait; default: forever")
+
+
+def _reproduce(parser: ArgumentParser) -> None:
+    common(parser, _of_experiments(reproduce), ("run", "a run's id, or EXPERIMENT/TRIAL, or EXPERIMENT/best"))
+    parser.add_argument(
+        "--wait", action=BooleanOptionalAction, default=True, help="until it has ended, and compare; the default"
+    )
+    parser.add_argument("--timeout", type=types.seconds, metavar="SECONDS", help="how long to wait; default: forever")
+    parser.add_argument(
+        "--tolerance", type=types.number, default=0.0, metavar="T", help="a difference of up to T is none; default: 0"
+    )
+    parser.add_argument("--metric", action="append", metavar="NAME", help="compare only this one; may be repeated")
+    parser.add_argument(
+        "--parameter", action="append", metavar="NAME", help="a parameter that was given then, too; may be repeated"
+    )
+
+
+def _clean_up(parser: ArgumentParser) -> None:
+    common(
+        parser,
+        lambda models, output, given: clean_up(models, _experiments(models, given.operator_namespace), output, given),
+        _EXPERIMENT,
+    )
+    parser.add_argument("--max-runs", type=types.natural, metavar="N", help="as if spec.retention.maxRuns were this")
+    parser.add_argument("--max-age", type=types.age, metavar="AGE", help="as if spec.retention.maxAge were this: 90d")
+    parser.add_argument("--keep-best", type=types.natural, metavar="N", help="as if spec.retention.keepBest were this")
+    parser.add_argument("--all", action="store_true", help="also the runs that stay, and why")
+    parser.add_argument("--dry-run", action="store_true", required=True, help="say it; only the operator deletes")
 
 
 def _history(parser: ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from datetime import datetime
@@ -11,7 +12,8 @@ from modelyard.cli.history import parse_time
 from modelyard.cli.output import Format
 
 EPILOG = """\
-Records are read from the artifact store where MODELYARD_ARTIFACT_STORE names it (with MODELYARD_S3_ENDPOINT and
+Runs are read from the tracking server that MLFLOW_TRACKING_URI names, else from the installation's, through the API
+server. Records are read from the artifact store where MODELYARD_ARTIFACT_STORE names it (with MODELYARD_S3_ENDPOINT and
 AWS_* credentials), else from the operator, through the API server. Exit codes: 0 done; 1 not done, or refused;
 2 the command line makes no sense; 3 a record or a file is not the one that was written.
 """
@@ -99,6 +101,17 @@ def seconds(text: str) -> float:
         return float(text)
     except ValueError as error:
         raise ArgumentTypeError(f"{text!r} is no number of seconds") from error
+
+
+def number(text: str) -> float:
+    """Read a finite number."""
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is no number") from error
+    if not math.isfinite(value):
+        raise ArgumentTypeError(f"{text!r} is no finite number")
+    return value
 
 
 def age(text: str) -> str:

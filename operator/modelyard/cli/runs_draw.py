@@ -22,6 +22,7 @@ _UNKNOWN = "–"  # noqa: RUF001 - a dash
 _PIPE_WIDTH = 80
 _ROWS = 12
 _WIDEST = 110
+_LOW = 30
 _GAP = 3
 _FAILURES = 3
 _METRICS = 3
@@ -45,9 +46,14 @@ class Space:
         return min(self.width or _PIPE_WIDTH, _WIDEST)
 
     @property
+    def is_low(self) -> bool:
+        """Whether there is room for the most important only."""
+        return self.height is not None and self.height < _LOW
+
+    @property
     def curve_rows(self) -> int:
         """How high the curve is, without its axis."""
-        return 10 if self.height is None else min(12, max(5, (self.height - 14) // 2))
+        return 10 if self.height is None else min(12, max(4, (self.height - 12) // 2))
 
 
 def draw(output: Output, look: RunsLook, space: Space) -> list[Part]:
@@ -70,8 +76,9 @@ def _header(look: RunsLook, space: Space) -> list[Text]:
     if look.execution:
         begun = _begun(status.trigger) if look.execution == status.execution else ""
         rows.append(_line("execution", f"{look.execution}{begun}"))
-    rows.append(_line("project", _project(experiment)))
-    if status.environment and (status.environment.packages or status.environment.message):
+    if not space.is_low:
+        rows.append(_line("project", _project(experiment)))
+    if status.environment and (status.environment.packages or status.environment.message) and not space.is_low:
         rows.append(_line("environment", _environment(experiment)))
     condition = succeeded(experiment)
     if condition is None:
@@ -262,7 +269,8 @@ def _short(value: str) -> str:
 def _tail(look: RunsLook, space: Space) -> list[Part]:
     """Return why trials failed or were stopped, what could not be seen, and what to do next."""
     told = [trial for trial in look.trials if trial.phase in (Phase.FAILED, Phase.STOPPED) and trial.why]
-    newest = told[::-1] if space.everything else told[::-1][: 1 if space.height else _FAILURES]
+    few = 0 if space.is_low else 1 if space.height else _FAILURES
+    newest = told[::-1] if space.everything else told[::-1][:few]
     parts: list[Part] = [_cut(_why(trial), space) for trial in newest]
     if len(newest) < len(told) and not space.height:
         parts.append(Text(f"{len(told) - len(newest)} more that failed or were stopped: --all", QUIET))
