@@ -25,7 +25,7 @@ from modelyard.notify.sender import Sender
 from modelyard.reconcile.base import Reconciler
 from modelyard.reconcile.declared import DeclaredVersions
 from modelyard.reconcile.deployment_analysis import DeploymentAnalysis
-from modelyard.reconcile.experiment import ExperimentReconciler
+from modelyard.reconcile.experiment_parts import experiment_reconciler
 from modelyard.reconcile.gates import Gates
 from modelyard.reconcile.modeldeployment import ModelDeploymentReconciler
 from modelyard.reconcile.preparation import Preparations
@@ -35,7 +35,6 @@ from modelyard.reconcile.webhooks import WebhookReconciler
 from modelyard.registry.registry import Registry
 from modelyard.registry.revision import git_revision
 from modelyard.settings import Settings, SettingsError
-from modelyard.sources.git import GitSource
 from modelyard.tracking.client import TrackingClient
 
 log = logging.getLogger("modelyard")
@@ -74,7 +73,7 @@ def reconcilers(settings: Settings, connections: Connections) -> dict[str, Recon
     client, store, registry = connections.client, connections.store, connections.registry
     tracking = TrackingClient(settings.tracking_uri)
     return {
-        "Experiment": ExperimentReconciler(client, tracking, GitSource(), registry, settings, now),
+        "Experiment": experiment_reconciler(client, store, tracking, registry, settings, now),
         "RegisteredModel": RegisteredModelReconciler(
             client,
             store,

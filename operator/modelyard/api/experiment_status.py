@@ -132,6 +132,10 @@ class ExperimentStatus(StatusModel):
     ) = None
     trigger: ExecutionTrigger | None = None
     commit: Annotated[str, Field(max_length=64, description="The git commit that runs.")] | None = None
+    content: (
+        Annotated[str, Field(max_length=256, description="Names the project's files: the commit, or their SHA-256.")]
+        | None
+    ) = None
     environment: EnvironmentStatus | None = None
     parent_run_id: Annotated[str, Field(max_length=64)] | None = None
     started_at: Timestamp | None = None

@@ -1,59 +1,60 @@
-"""What to do next for an Experiment: which trials to start, which runs to end, which Jobs to remove."""
+"""What to do next for an Experiment: which trials to start or stop, which runs to end, which Jobs to remove."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 
-from modelyard.api.experiment import Experiment, Goal, MetricBound, Objective
+from modelyard.api.experiment import Experiment, MetricBound
+from modelyard.api.rollout import parse_duration
+from modelyard.decide import sweep
 from modelyard.decide.experiment_model import (
+    JOB_TAG,
+    MADE_BY_TAG,
     PARENT,
     TRIAL_TAG,
+    Execution,
     Run,
     RunStatus,
-    Trial,
     TrialJob,
 )
+from modelyard.decide.experiment_outcome import (
+    ENDED,
+    STOPPED,
+    Phase,
+    TrialState,
+    assess,
+    best_value,
+    ranking,
+    steps_of,
+)
+from modelyard.decide.experiment_trials import Search
 from modelyard.decide.jobs import Failure, JobState
+from modelyard.decide.sweep import State, Told
 
-OBJECTIVE_MISSING = "ObjectiveMissing"
-_LARGEST = 1.7e308
-"""MLflow's SQL store keeps infinities as the largest double."""
+KEPT_JOBS = 20
+"""How many ended Jobs stay, with their logs: the newest."""
 
-
-class Phase(StrEnum):
-    """How a trial stands."""
-
-    PENDING = "Pending"
-    RUNNING = "Running"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-
-
-ENDED = (Phase.SUCCEEDED, Phase.FAILED)
-
-
-@dataclass(frozen=True)
-class TrialState:
-    """A trial with its run and its Job, as far as it has them."""
-
-    trial: Trial
-    run: Run | None
-    job: TrialJob | None
-    phase: Phase
-    failure: Failure | None = None
+__all__ = ["ENDED", "EndRun", "Phase", "Plan", "Seen", "TrialState", "broken_bounds", "plan"]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What there is: all Jobs of the Experiment, the runs of this execution, and the running ones of others."""
+    """What there is: all Jobs of the Experiment, the runs of this execution, and the running ones of others.
 
+    `steps` are the objective's values by step, by run, where trials may be stopped by them.
+    """
+
+    now: datetime
     jobs: tuple[TrialJob, ...] = ()
     runs: tuple[Run, ...] = ()
     stale: tuple[Run, ...] = ()
+    steps: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,53 +70,74 @@ class Plan:
     """What is to be done. Everything in it is still to do, so an empty plan means that all is as it should be."""
 
     states: tuple[TrialState, ...]
+    size: int
+    """How many trials there are, those to come among them."""
+
     parent: Run | None
     needs_parent: bool
     """A parent run is to be made, or `parent` counts."""
 
     start: tuple[TrialState, ...]
+    settle: tuple[TrialState, ...]
+    """Trials that failed or were given up, which their runs do not tell yet."""
+
+    again: tuple[TrialState, ...]
+    """Trials whose Job is to be made once more, since somebody removed its pod."""
+
+    adopt: tuple[TrialState, ...]
+    """Trials whose run does not name their Job yet."""
+
     end_runs: tuple[EndRun, ...]
     remove_jobs: tuple[TrialJob, ...]
     ranking: tuple[Run, ...]
     """The runs that have the objective's metric, best first."""
 
-    @property
-    def done(self) -> bool:
-        """Whether every trial has ended."""
-        return all(state.phase in ENDED for state in self.states)
+    halted: str = ""
+    """Why no further trial is started, where something says so."""
+
+    done: bool = False
+    """Whether every trial has ended, and no other will be started."""
 
     @property
     def failed(self) -> tuple[TrialState, ...]:
         """The trials that failed."""
         return tuple(state for state in self.states if state.phase is Phase.FAILED)
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the execution as a whole has failed: no trial succeeded, or too many failed."""
+        return self.done and (self.too_many_failed or not any(s.phase is Phase.SUCCEEDED for s in self.states))
 
-def plan(experiment: Experiment, execution: str, trials: Sequence[Trial], seen: Seen) -> Plan:
+    too_many_failed: bool = False
+
+
+def plan(experiment: Experiment, execution: Execution, search: Search, seen: Seen) -> Plan:
     """Return what to do for `execution`."""
-    jobs, runs = seen.jobs, sorted(seen.runs, key=lambda run: (run.start_time, run.run_id))
-    current = {job.index: job for job in jobs if job.execution == execution}
-    objective = experiment.spec.objective
-    states = tuple(
-        _assess(trial, current.get(trial.index), _candidates(runs, str(trial.index)), objective) for trial in trials
-    )
-    parent = next(iter(_candidates(runs, PARENT)), None)
-    counted = {state.run.run_id for state in states if state.run} | ({parent.run_id} if parent else set())
-    superseded = [run for run in (*runs, *seen.stale) if run.run_id not in counted and not run.ended]
-    ends = [EndRun(run.run_id, RunStatus.KILLED) for run in superseded]
-    ends += [end for state in states if (end := _end(state)) is not None]
-    done = all(state.phase in ENDED for state in states)
-    if parent and done and not parent.ended:
-        failed = any(state.phase is Phase.FAILED for state in states)
-        ends.append(EndRun(parent.run_id, RunStatus.FAILED if failed else RunStatus.FINISHED))
-    return Plan(
+    runs = sorted(seen.runs, key=lambda run: (run.start_time, run.run_id))
+    states = _judged(experiment, _states(experiment, execution, search, seen.jobs, runs), seen)
+    parent = next((run for run in runs if run.tags.get(TRIAL_TAG) == PARENT), None)
+    too_many = _too_many_failed(experiment, states)
+    halted = too_many or _out_of_time(experiment, seen.now)
+    start, size = _start(experiment, search, states, seen, halted)
+    done = not start and not experiment.spec.suspend and all(state.phase in ENDED for state in states)
+    done = done or (bool(states) and all(state.phase in ENDED for state in states) and len(states) >= size)
+    made = Plan(
         states=states,
+        size=size,
         parent=parent,
         needs_parent=experiment.spec.sweep is not None,
-        start=_startable(experiment, states),
-        end_runs=tuple(ends),
-        remove_jobs=tuple(job for job in jobs if job.execution != execution),
-        ranking=_ranking(states, objective),
+        start=start,
+        settle=tuple(state for state in states if _untold(state)),
+        again=tuple(state for state in states if state.lost),
+        adopt=tuple(state for state in states if state.job and state.run and not state.run.tags.get(JOB_TAG)),
+        end_runs=(),
+        remove_jobs=tuple(_removable(execution, states, seen.jobs)),
+        ranking=ranking(states, experiment.spec.objective),
+        halted=halted,
+        done=done,
+        too_many_failed=bool(too_many),
     )
+    return replace(made, end_runs=tuple(_ends(made, runs, seen.stale)))
 
 
 def broken_bounds(bounds: Iterable[MetricBound], run: Run) -> tuple[str, ...]:
@@ -133,62 +155,150 @@ def broken_bounds(bounds: Iterable[MetricBound], run: Run) -> tuple[str, ...]:
     return tuple(broken)
 
 
-def _candidates(runs: Iterable[Run], trial: str) -> tuple[Run, ...]:
-    return tuple(run for run in runs if run.tags.get(TRIAL_TAG) == trial)
+def _states(
+    experiment: Experiment, execution: Execution, search: Search, jobs: Sequence[TrialJob], runs: Sequence[Run]
+) -> tuple[TrialState, ...]:
+    """Return the trials that have a run or a Job, by their index."""
+    by_index: dict[int, list[Run]] = defaultdict(list)
+    others: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        if run.tags.get(TRIAL_TAG, "").isdigit():
+            by_index[int(run.tags[TRIAL_TAG])].append(run)
+        elif maker := run.tags.get(MADE_BY_TAG):
+            others[maker].append(run)
+    mine = {job.index: job for job in jobs if job.execution == execution.id and _is_present(job, by_index[job.index])}
+    states = []
+    for index in sorted(set(by_index) | set(mine)):
+        found = by_index[index]
+        trial = search.recall(index, found[0]) if found else search.trial(index, {})
+        made = [other for run in found for other in others[run.run_id]]
+        states.append(assess(trial, mine.get(index), found, made, experiment.spec.objective))
+    return tuple(state for state in states if state.run or state.job)
 
 
-def _assess(trial: Trial, job: TrialJob | None, runs: Sequence[Run], objective: Objective | None) -> TrialState:
-    """Work out a trial's phase. Of several runs that of the Job counts, else the first: the others are of no use."""
-    run = next((run for run in runs if job and run.run_id == job.run_id), runs[0] if runs else None)
-    if job is None:
-        if run is None or not run.ended:
-            return TrialState(trial, run, job, Phase.PENDING)
-        return _ended(trial, run, None, objective)
-    if job.state is JobState.ACTIVE:
-        return TrialState(trial, run, job, Phase.RUNNING)
-    if job.state is JobState.FAILED:
-        return TrialState(trial, run, job, Phase.FAILED, job.failure)
-    if run is None:
-        lost = Failure("RunMissing", f"run {job.run_id} is not in the tracking server")
-        return TrialState(trial, run, job, Phase.FAILED, lost)
-    return _ended(trial, run, job, objective)
+def _is_present(job: TrialJob, runs: Sequence[Run]) -> bool:
+    """Whether this is the Job that counts: one of an earlier attempt does not any more."""
+    return not runs or job.attempt >= runs[0].attempt
 
 
-def _ended(trial: Trial, run: Run, job: TrialJob | None, objective: Objective | None) -> TrialState:
-    if run.status in (RunStatus.FAILED, RunStatus.KILLED):
-        failure = Failure("RunFailed", f"the run ended as {run.status}")
-        return TrialState(trial, run, job, Phase.FAILED, failure)
-    if objective and objective.metric not in run.metrics:
-        failure = Failure(OBJECTIVE_MISSING, f"the run ended without the metric {objective.metric}")
-        return TrialState(trial, run, job, Phase.FAILED, failure)
-    return TrialState(trial, run, job, Phase.SUCCEEDED)
+def _judged(experiment: Experiment, states: tuple[TrialState, ...], seen: Seen) -> tuple[TrialState, ...]:
+    """Give up trials that are hopeless by what they have logged so far."""
+    asked, objective = experiment.spec.sweep, experiment.spec.objective
+    stopping = asked.early_stopping if asked else None
+    if stopping is None or objective is None:
+        return states
+    told = {state.trial.index: _told(experiment, state, seen) for state in states}
+    judged = []
+    for state in states:
+        why = None
+        if state.phase is Phase.RUNNING:
+            others = [each for index, each in told.items() if index != state.trial.index]
+            why = sweep.hopeless(stopping, objective.goal, steps_of(state, seen.steps), others)
+        judged.append(replace(state, phase=Phase.STOPPED, failure=Failure(STOPPED, why)) if why else state)
+    return tuple(judged)
 
 
-def _end(state: TrialState) -> EndRun | None:
-    """Return how to end a run whose Job has ended without doing it."""
-    if state.run is None or state.run.ended or state.job is None or state.job.state is JobState.ACTIVE:
-        return None
-    status = RunStatus.FAILED if state.job.state is JobState.FAILED else RunStatus.FINISHED
-    return EndRun(state.run.run_id, status)
+_TOLD: dict[Phase, State] = {Phase.SUCCEEDED: State.SUCCEEDED, Phase.FAILED: State.FAILED, Phase.STOPPED: State.STOPPED}
 
 
-def _startable(experiment: Experiment, states: Sequence[TrialState]) -> tuple[TrialState, ...]:
-    """Return the pending trials for which there is room, those that have a run already first."""
+def _told(experiment: Experiment, state: TrialState, seen: Seen) -> Told:
+    return Told(
+        index=state.trial.index,
+        parameters=state.trial.swept,
+        state=_TOLD.get(state.phase, State.RUNNING),
+        value=best_value(state, experiment.spec.objective),
+        steps=steps_of(state, seen.steps),
+    )
+
+
+def _too_many_failed(experiment: Experiment, states: Sequence[TrialState]) -> str:
+    limit = experiment.spec.sweep.max_failed_trials if experiment.spec.sweep else None
+    count = sum(state.phase is Phase.FAILED for state in states)
+    if limit is None or count <= limit:
+        return ""
+    return f"{count} trials failed, more than spec.sweep.maxFailedTrials {limit}"
+
+
+def _out_of_time(experiment: Experiment, now: datetime) -> str:
+    limit = experiment.spec.sweep.max_duration if experiment.spec.sweep else None
+    started = experiment.status.started_at
+    if limit is None or started is None or now < datetime.fromisoformat(started) + parse_duration(limit):
+        return ""
+    return f"spec.sweep.maxDuration {limit} has passed"
+
+
+def _start(
+    experiment: Experiment, search: Search, states: Sequence[TrialState], seen: Seen, halted: str
+) -> tuple[tuple[TrialState, ...], int]:
+    """Return the trials to start for which there is room, those that have a run already first; and how many there are.
+
+    What was begun is brought to its end, also where nothing new is to be started.
+    """
     parallelism = experiment.spec.sweep.parallelism if experiment.spec.sweep else 1
-    room = parallelism - sum(state.phase is Phase.RUNNING for state in states)
-    pending = sorted((s for s in states if s.phase is Phase.PENDING), key=lambda s: (s.run is None, s.trial.index))
-    return tuple(pending[: max(room, 0)])
+    room = max(parallelism - sum(state.phase is Phase.RUNNING for state in states), 0)
+    pending = [state for state in states if state.phase is Phase.PENDING and not state.lost]
+    lost = sum(state.lost for state in states)
+    if experiment.spec.suspend:
+        return (), max(search.size, len(states))
+    start = pending[:room]
+    if halted:
+        return tuple(start), len(states)
+    history = [_told(experiment, state, seen) for state in states]
+    known, size = {state.trial.index for state in states}, search.size
+    free = (index for index in itertools.count() if index not in known)
+    for index in itertools.islice(free, max(room - len(start) - lost, 0)):
+        trial = search.next(index, history)
+        if trial is None:
+            return tuple(start), len(states) + sum(state.run is None for state in start)
+        start.append(TrialState(trial, None, None, Phase.PENDING))
+        history.append(Told(index=index, parameters=trial.swept, state=State.RUNNING, value=None, steps={}))
+    return tuple(start), max(size, len(states))
 
 
-def _ranking(states: Iterable[TrialState], objective: Objective | None) -> tuple[Run, ...]:
-    """Return the runs by objective; equal ones in the order of their trials. NaN and infinities never win."""
-    if objective is None:
-        return ()
-    sign = -1 if objective.goal is Goal.MAXIMIZE else 1
-    valued = [
-        (sign * value, state.run)
-        for state in states
-        if state.run and state.phase is Phase.SUCCEEDED
-        if math.isfinite(value := state.run.metrics[objective.metric]) and abs(value) < _LARGEST
-    ]
-    return tuple(run for _, run in sorted(valued, key=lambda pair: pair[0]))
+def _untold(state: TrialState) -> bool:
+    """Whether the run does not tell yet that its trial failed, or was given up."""
+    return state.phase in (Phase.FAILED, Phase.STOPPED) and state.run is not None and not state.recorded
+
+
+def _removable(execution: Execution, states: Sequence[TrialState], jobs: Sequence[TrialJob]) -> Iterable[TrialJob]:
+    """Yield the Jobs of other executions, of earlier attempts and of trials that were given up; of the ended ones all
+    but the newest few, once all about them is in the tracking server.
+    """
+    counted = {state.job.uid for state in states if state.job and not state.lost}
+    yield from (job for job in jobs if job.execution != execution.id)
+    yield from (job for job in jobs if job.execution == execution.id and job.uid not in counted)
+    over = [state for state in states if state.job and state.run and state.phase in ENDED and not _untold(state)]
+    ended = []
+    for state in over:
+        assert state.job is not None
+        if state.job.state is JobState.ACTIVE:
+            yield state.job
+        elif state.run and state.run.ended:
+            ended.append(state.job)
+    yield from ended[: max(len(ended) - KEPT_JOBS, 0)]
+
+
+def _ends(made: Plan, runs: Sequence[Run], stale: Sequence[Run]) -> Iterable[EndRun]:
+    """Yield the runs that nobody else will end, or that are marked otherwise than they ended."""
+    counted = {state.run.run_id for state in made.states if state.run}
+    counted |= {run.run_id for state in made.states for run in state.others}
+    counted |= {made.parent.run_id} if made.parent else set()
+    superseded = (run for run in (*runs, *stale) if run.run_id not in counted and not run.ended)
+    yield from (EndRun(run.run_id, RunStatus.KILLED) for run in superseded)
+    for state in made.states:
+        if state.phase not in ENDED:
+            continue
+        status = _ENDS[state.phase]
+        own = (state.run,) if state.run else ()
+        yield from (EndRun(run.run_id, status) for run in (*own, *state.others) if not run.ended)
+        if state.run and state.run.status is RunStatus.FINISHED and state.phase is not Phase.SUCCEEDED:
+            yield EndRun(state.run.run_id, status)
+    if made.parent and made.done and not made.parent.ended:
+        yield EndRun(made.parent.run_id, RunStatus.FAILED if made.has_failed else RunStatus.FINISHED)
+
+
+_ENDS = {
+    Phase.SUCCEEDED: RunStatus.FINISHED,
+    Phase.FAILED: RunStatus.FAILED,
+    Phase.STOPPED: RunStatus.KILLED,
+}

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from modelyard.api.names import EXECUTION_LABEL, RUN_ID_ANNOTATION, TRIAL_LABEL
-from modelyard.decide.experiment_model import TrialJob
-from modelyard.decide.jobs import JOB_NAME_LABEL, JobState, failure_of, state_of, waiting_for
+from modelyard.api.names import ATTEMPT_ANNOTATION, EXECUTION_LABEL, RUN_ID_ANNOTATION, TRIAL_LABEL
+from modelyard.decide.experiment_model import POD_DELETED, TrialJob
+from modelyard.decide.jobs import JOB_NAME_LABEL, Failure, JobState, failure_of, state_of, waiting_for
 
 Json = dict[str, Any]
+
+_OUT_OF_ATTEMPTS = "BackoffLimitExceeded"
+
+
+def need_pods(jobs: Iterable[Json]) -> bool:
+    """Whether pods have something to tell of these Jobs: why one failed, or why one does not run."""
+    return any(state_of(job) is JobState.FAILED or not _runs(job) for job in jobs)
 
 
 def read_jobs(jobs: Iterable[Json], pods: Iterable[Json], owner_uid: str) -> tuple[TrialJob, ...]:
@@ -30,13 +37,34 @@ def _belongs(job: Json, owner_uid: str) -> bool:
 def _read(job: Json, pods: Sequence[Json]) -> TrialJob:
     metadata = job["metadata"]
     state = state_of(job)
+    annotations = metadata.get("annotations", {})
     return TrialJob(
         name=metadata["name"],
         uid=metadata["uid"],
         execution=metadata["labels"][EXECUTION_LABEL],
         index=int(metadata["labels"][TRIAL_LABEL]),
-        run_id=metadata.get("annotations", {}).get(RUN_ID_ANNOTATION, ""),
+        run_id=annotations.get(RUN_ID_ANNOTATION, ""),
         state=state,
-        failure=failure_of(job, pods) if state is JobState.FAILED else None,
-        waiting=waiting_for(job, pods) if state is JobState.ACTIVE else None,
+        attempt=int(annotations.get(ATTEMPT_ANNOTATION, "1")),
+        failure=_failure(job, pods) if state is JobState.FAILED else None,
+        waiting=_waiting(job, pods) if state is JobState.ACTIVE else None,
     )
+
+
+def _failure(job: Json, pods: Sequence[Json]) -> Failure:
+    """Say why a Job failed. A program's own failure leaves its pod; a pod that somebody deletes is gone, or going."""
+    failed = next(item for item in job["status"]["conditions"] if item["type"] == "Failed")
+    stayed = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    if failed.get("reason") == _OUT_OF_ATTEMPTS and not stayed:
+        return Failure(POD_DELETED, "its pod was deleted by somebody")
+    return failure_of(job, pods)
+
+
+def _runs(job: Json) -> bool:
+    return bool(job.get("status", {}).get("ready")) or state_of(job) is not JobState.ACTIVE
+
+
+def _waiting(job: Json, pods: Sequence[Json]) -> str | None:
+    if job.get("spec", {}).get("suspend"):
+        return "it is suspended, until its queue admits it"
+    return None if _runs(job) else waiting_for(job, pods)

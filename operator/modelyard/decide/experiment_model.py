@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from modelyard.api.experiment_status import Dataset
+from modelyard.api.experiment_status import Dataset, ExecutionTrigger
 from modelyard.api.names import GROUP
 from modelyard.api.reasons import Reason
 from modelyard.decide.jobs import Failure, JobState
@@ -87,14 +87,34 @@ class Run:
         """Whether MLflow calls the run over."""
         return self.status not in (RunStatus.RUNNING, RunStatus.SCHEDULED)
 
+    @property
+    def attempt(self) -> int:
+        """How often the trial's Job was made, or is about to be."""
+        return int(self.tags.get(ATTEMPT_TAG, "1"))
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What is run: named by its hash, with what began it, and with what names the files: the commit, in git."""
+
+    id: str
+    trigger: ExecutionTrigger = field(default_factory=ExecutionTrigger)
+    commit: str | None = None
+    content: str = ""
+
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of the entry point with given parameters. `index` counts from 0."""
+    """One run of the entry point. `index` counts from 0; `swept` are those of the parameters that the sweep chose."""
 
     index: int
     name: str
     parameters: Mapping[str, str]
+    swept: Mapping[str, str] = field(default_factory=dict)
+
+
+POD_DELETED = "PodDeleted"
+"""Why a Job failed whose pod somebody removed: no fault of the program."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +127,7 @@ class TrialJob:
     index: int
     run_id: str
     state: JobState
+    attempt: int = 1
     failure: Failure | None = None
     waiting: str | None = None
 

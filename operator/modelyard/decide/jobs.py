@@ -15,6 +15,12 @@ Json = dict[str, Any]
 FETCH_CONTAINER = "project"
 """Name of the init container that brings a project's files."""
 
+ENVIRONMENT_CONTAINER = "environment"
+"""Name of the init container that unpacks the libraries."""
+
+SIDECARS = ("tracking",)
+"""Names of containers that run beside a program, and end because it did."""
+
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 _MESSAGE_LIMIT = 1000
 
@@ -53,6 +59,8 @@ def failure_of(job: Json, pods: Sequence[Json]) -> Failure:
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), reverse=True):
         status = pod.get("status", {})
         for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
+            if container["name"] in SIDECARS:
+                continue
             ended = container.get("state", {}).get("terminated")
             if ended and ended.get("exitCode"):
                 return _ending(container["name"], ended)
@@ -66,6 +74,8 @@ def _ending(container: str, ended: Json) -> Failure:
     words = str(ended.get("message", "")).strip()
     if container == FETCH_CONTAINER:
         return Failure("FetchFailed", short(words or f"exit code {ended['exitCode']}"))
+    if container == ENVIRONMENT_CONTAINER:
+        return Failure("EnvironmentFailed", short(words or f"exit code {ended['exitCode']}"))
     # A traceback's last line is the error itself, and messages are cut at their end. It need not come last: the
     # runtime reads standard output and standard error apart.
     lines = [line.strip() for line in words.splitlines() if line.strip()]

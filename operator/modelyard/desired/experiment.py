@@ -2,161 +2,216 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from modelyard.api.experiment import Experiment
-from modelyard.api.names import EXECUTION_LABEL, EXPERIMENT_LABEL, RUN_ID_ANNOTATION, TRIAL_LABEL
+from modelyard.api.experiment import Experiment, TrialTemplate
+from modelyard.api.names import (
+    ATTEMPT_ANNOTATION,
+    EXECUTION_LABEL,
+    EXPERIMENT_LABEL,
+    RUN_ID_ANNOTATION,
+    TRIAL_LABEL,
+)
+from modelyard.api.rollout import parse_duration
 from modelyard.desired.common import CONTAINER_SECURITY, POD_SECURITY, Json, labels, metadata
+from modelyard.desired.environment import Entering
 
-FETCH_CONTAINER = "project"
 TRIAL_CONTAINER = "trial"
+FORWARD_CONTAINER = "tracking"
 WORKSPACE = "/workspace"
-_MOUNTED = "/project"
+DOCKER_WORKSPACE = "/mlflow/projects/code"
+"""Where MLflow puts a project's files in an image of docker_env."""
+
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Kueue admits Jobs with this label, which are suspended until then: https://kueue.sigs.k8s.io/docs/tasks/run/jobs/"""
+
+LOCAL_PORT = 5000
+_CONNECT = ["python", "-c", f"import socket; socket.create_connection(('127.0.0.1', {LOCAL_PORT}), 1)"]
 _COMPONENT = "trial"
-_FETCH = ("python", "-m", "modelyard.sources.fetch")
-_FETCH_RESOURCES: Json = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+_FORWARD_RESOURCES: Json = {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "128Mi"}}
 
 
 @dataclass(frozen=True)
 class Images:
-    """What a trial's pod runs: the entry point's image, and the one that brings the project's files."""
+    """What a trial's pod runs: the entry point's image, and the one of the containers that come before it."""
 
     trial: str
     fetch: str
     pull_policy: str
 
 
-@dataclass(frozen=True)
-class GitFiles:
-    """A directory of a git repository at a commit."""
+class Fetching(Protocol):
+    """What brings the project's files: init containers that write to the volume at /workspace."""
 
-    url: str
-    commit: str
-    path: str
+    @property
+    def containers(self) -> Sequence[Json]:
+        """The containers, with their mounts."""
 
+    @property
+    def volumes(self) -> Sequence[Json]:
+        """Their volumes, the workspace among them."""
 
-@dataclass(frozen=True)
-class ConfigMapFiles:
-    """The files of a ConfigMap, with the digest of their content."""
-
-    name: str
-    digest: str
+    @property
+    def mounts(self) -> Sequence[Json]:
+        """The mounts of the program: the workspace first, then where its parameters' files are."""
 
 
 @dataclass(frozen=True)
 class TrialRun:
-    """One trial as it is run: `name` names the Job, `command` is for `bash -c`."""
+    """One trial as it is run: `name` names the Job, `command` is for `bash -c`.
+
+    `context` are the tags of runs that the program makes itself, `variables` those of docker_env.
+    """
 
     name: str
     execution: str
     index: int
+    attempt: int
     run_id: str
     experiment_id: str
     tracking_uri: str
     command: str
+    context: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    in_docker: bool = False
 
 
-def trial_job(owner: Experiment, run: TrialRun, files: GitFiles | ConfigMapFiles, images: Images) -> Json:
+def trial_job(owner: Experiment, run: TrialRun, fetch: Fetching, entering: Entering, images: Images) -> Json:
     """Return the Job of one trial.
 
     It is tried once: what failed is for a person to look at. Only a pod that the cluster itself took away is replaced.
     """
+    template = owner.spec.trial_template
     identity = {
         EXPERIMENT_LABEL: owner.metadata.name,
         EXECUTION_LABEL: run.execution,
         TRIAL_LABEL: str(run.index),
     }
     annotations = {RUN_ID_ANNOTATION: run.run_id}
+    if run.attempt > 1:
+        annotations[ATTEMPT_ANNOTATION] = str(run.attempt)
+    meta = metadata(owner, run.name, _COMPONENT, identity)
+    spec: Json = {
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+        },
+        "template": {
+            "metadata": {
+                "labels": {**template.labels, **labels(_COMPONENT, owner.metadata.name), **identity},
+                "annotations": {**template.annotations, **annotations},
+            },
+            "spec": _pod(owner, run, fetch, entering, images),
+        },
+    }
+    if template.time_limit:
+        # Of the Job, so that it ends also what hangs; while a queue holds the Job back it does not count.
+        spec["activeDeadlineSeconds"] = int(parse_duration(template.time_limit).total_seconds())
+    if template.queue:
+        spec["suspend"] = True
+        meta["labels"][QUEUE_LABEL] = template.queue
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {**metadata(owner, run.name, _COMPONENT, identity), "annotations": annotations},
-        "spec": {
-            "backoffLimit": 0,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
-            },
-            "template": {
-                "metadata": {
-                    "labels": {**labels(_COMPONENT, owner.metadata.name), **identity},
-                    "annotations": annotations,
-                },
-                "spec": _pod(owner, run, files, images),
-            },
-        },
+        "metadata": {**meta, "annotations": annotations},
+        "spec": spec,
     }
 
 
-def _pod(owner: Experiment, run: TrialRun, files: GitFiles | ConfigMapFiles, images: Images) -> Json:
-    volumes: list[Json] = [{"name": "workspace", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
-    mounts: list[Json] = [
-        {"name": "workspace", "mountPath": WORKSPACE},
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
-    ]
-    fetch_mounts = list(mounts)
-    if isinstance(files, ConfigMapFiles):
-        volumes.append({"name": "project", "configMap": {"name": files.name}})
-        fetch_mounts.append({"name": "project", "mountPath": _MOUNTED, "readOnly": True})
-        arguments = ["--directory", _MOUNTED, files.digest, WORKSPACE]
-    else:
-        arguments = [files.url, files.commit, files.path, WORKSPACE]
-    fetch = {
-        "name": FETCH_CONTAINER,
-        "image": images.fetch,
-        "command": [*_FETCH, *arguments],
-        "resources": _FETCH_RESOURCES,
-        "volumeMounts": fetch_mounts,
-        **_container_defaults(images),
-    }
-    return {
+def _pod(owner: Experiment, run: TrialRun, fetch: Fetching, entering: Entering, images: Images) -> Json:
+    template = owner.spec.trial_template
+    said = template.to_dict()
+    forward = [_forward(run, images)] if template.local_tracking_server else []
+    spec: Json = {
         "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
+        "automountServiceAccountToken": template.service_account_name is not None,
         "enableServiceLinks": False,
         "securityContext": POD_SECURITY,
-        "initContainers": [fetch],
-        "containers": [_container(owner, run, images, mounts)],
-        "volumes": volumes,
+        "initContainers": [*fetch.containers, *entering.init_containers, *forward],
+        "containers": [_container(template, run, fetch, entering, images)],
+        "volumes": [
+            {"name": "modelyard-tmp", "emptyDir": {}},
+            *fetch.volumes,
+            *entering.volumes,
+            *json.loads(json.dumps(said["volumes"])),
+        ],
     }
+    given = (
+        "nodeSelector",
+        "tolerations",
+        "affinity",
+        "priorityClassName",
+        "runtimeClassName",
+        "serviceAccountName",
+        "imagePullSecrets",
+    )
+    spec.update({name: said[name] for name in given if said.get(name)})
+    return spec
 
 
-def _container(owner: Experiment, run: TrialRun, images: Images, mounts: list[Json]) -> Json:
-    template = owner.spec.template
+def _container(template: TrialTemplate, run: TrialRun, fetch: Fetching, entering: Entering, images: Images) -> Json:
+    said = template.to_dict()
+    workspace = [{**fetch.mounts[0], "mountPath": DOCKER_WORKSPACE}] if run.in_docker else []
     container: Json = {
         "name": TRIAL_CONTAINER,
         "image": images.trial,
+        "imagePullPolicy": images.pull_policy,
         # As MLflow's own project runner starts entry points.
         "command": ["bash", "-c", run.command],
-        "workingDir": WORKSPACE,
-        "env": [{"name": name, "value": value} for name, value in _environment(owner, run).items()],
-        "volumeMounts": mounts,
-        **_container_defaults(images),
+        "workingDir": DOCKER_WORKSPACE if run.in_docker else WORKSPACE,
+        "env": [{"name": name, "value": value} for name, value in _environment(template, run, entering).items()],
+        # Programs write where their authors let them; what is outside of volumes goes with the pod.
+        "securityContext": {**CONTAINER_SECURITY, "readOnlyRootFilesystem": False},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "modelyard-tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
+            *fetch.mounts,
+            *workspace,
+            *entering.mounts,
+            *said["volumeMounts"],
+        ],
     }
-    if template and template.resources:
+    if said["envFrom"]:
+        container["envFrom"] = json.loads(json.dumps(said["envFrom"]))
+    if template.resources:
         container["resources"] = template.resources.to_dict()
     return container
 
 
-def _container_defaults(images: Images) -> Json:
+def _forward(run: TrialRun, images: Images) -> Json:
+    """Return the sidecar through which the tracking server is at localhost."""
     return {
+        "name": FORWARD_CONTAINER,
+        "image": images.fetch,
         "imagePullPolicy": images.pull_policy,
+        "restartPolicy": "Always",
+        "command": ["python", "-m", "modelyard.sources.forward", str(LOCAL_PORT), run.tracking_uri],
+        # By a program in the pod: it listens on the pod's own loopback alone.
+        "startupProbe": {"exec": {"command": _CONNECT}, "periodSeconds": 1, "failureThreshold": 60},
+        "resources": _FORWARD_RESOURCES,
         "securityContext": CONTAINER_SECURITY,
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 
 
-def _environment(owner: Experiment, run: TrialRun) -> dict[str, str]:
+def _environment(template: TrialTemplate, run: TrialRun, entering: Entering) -> dict[str, str]:
     """Return the variables: no credentials among them, since artifacts go through the tracking server."""
     ours = {
         "HOME": "/tmp",  # noqa: S108 - a volume of the pod's own
         "PYTHONUNBUFFERED": "1",
         "GIT_PYTHON_REFRESH": "quiet",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        **entering.env,
     }
-    theirs = {item.name: item.value for item in owner.spec.template.env} if owner.spec.template else {}
+    theirs = {item.name: item.value for item in template.env}
     fixed = {
         "MLFLOW_RUN_ID": run.run_id,
         "MLFLOW_EXPERIMENT_ID": run.experiment_id,
         "MLFLOW_TRACKING_URI": run.tracking_uri,
+        "MLFLOW_RUN_CONTEXT": json.dumps(dict(run.context), sort_keys=True),
     }
-    return {**ours, **theirs, **fixed}
+    return {**ours, **run.variables, **theirs, **fixed}

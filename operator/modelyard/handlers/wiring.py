@@ -41,6 +41,9 @@ SPACING_SECONDS = 0.25
 """How far apart the reconciles of a ModelDeployment are that its objects ask for: a dozen events make a pod ready. What
 a user changes is not held up."""
 
+TRIALS_SECONDS = 0.5
+"""The same for an Experiment, of which many trials may begin and end at a time."""
+
 ECHO_SECONDS = 1.0
 """After what time an object is looked at because of what its own reconcile wrote last."""
 
@@ -55,7 +58,7 @@ _WEBHOOK = "Webhook"
 
 _OUR_KINDS = (Experiment, RegisteredModel, ModelDeployment)
 _OWN_RESOURCES = tuple(map(of_kind, _OUR_KINDS))
-_SPACING = {ModelDeployment.kind_name: SPACING_SECONDS}
+_SPACING = {ModelDeployment.kind_name: SPACING_SECONDS, Experiment.kind_name: TRIALS_SECONDS}
 _OF_DEPLOYMENTS = {DEPLOYMENT_LABEL: ModelDeployment.kind_name}
 _CHILDREN: tuple[tuple[ResourceType, Mapping[str, str]], ...] = (
     # The labels that name owners, with the owners' kinds.

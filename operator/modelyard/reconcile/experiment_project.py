@@ -1,156 +1,115 @@
-"""Prepares an Experiment's project: fixes what is run, reads it, checks it, and works out each trial's command."""
+"""Prepares an Experiment's project: checks it, and works out what each trial runs."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Protocol
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from modelyard.api import project_files
 from modelyard.api.experiment import Experiment
-from modelyard.api.project import ConfigMapSource, GitSource
+from modelyard.api.project_files import Directory
 from modelyard.api.reasons import Reason
-from modelyard.cluster.client import Client
-from modelyard.cluster.resources import CONFIG_MAPS
 from modelyard.decide.experiment_model import Problem, Trial
-from modelyard.decide.experiment_status import Execution
-from modelyard.decide.experiment_trials import execution_id, trials
-from modelyard.desired.experiment import ConfigMapFiles, GitFiles
+from modelyard.decide.experiment_trials import Search
+from modelyard.decide.sweep import Told
 from modelyard.projects.command import Invocation, invoke
-from modelyard.projects.mlproject import Environment, EnvironmentKind, Project, ProjectError, find_mlproject, parse
-from modelyard.sources import configmap
-from modelyard.sources.errors import SourceError, SourceUnreachable
-from modelyard.sources.git import Directory
+from modelyard.projects.mlproject import EntryPoint, Environment, EnvironmentKind, Project, ProjectError, parse
 
-_CACHED = 64
-
-
-class Git(Protocol):
-    """What is needed of git."""
-
-    def resolve(self, url: str, revision: str) -> str:
-        """Return the commit that a revision names now. Raises `SourceError`."""
-
-    def read(self, url: str, commit: str, path: str) -> Directory:
-        """Return what a directory holds at a commit. Raises `SourceError`."""
-
-
-@dataclass(frozen=True)
-class Pinned:
-    """What is run, fixed: the same content for every trial of an execution."""
-
-    execution: Execution
-    files: GitFiles | ConfigMapFiles
-    directory: Directory | None = None
-    """What the project's directory holds, where that is known already."""
+_TRIED = 200
+"""How many trials of a sweep are tried out before any is made: conditions may leave a parameter out that is needed."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Trials that can be run, each with its invocation."""
+    """A project whose trials can be run."""
 
-    trials: tuple[Trial, ...]
-    invocations: tuple[Invocation, ...]
-    image: str | None
-    """The image that the project or the spec names."""
+    project: Project
+    entry_point: EntryPoint
+    search: Search
+    directory: Directory
+    image: str
+    variables: tuple[tuple[str, str], ...] = ()
+    """Those of docker_env."""
 
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
+    @property
+    def environment(self) -> Environment | None:
+        """What the project says of its libraries."""
+        return self.project.environment
 
-class Projects:
-    """Reads projects. What was read of a commit is kept, since it cannot change."""
+    @property
+    def in_docker(self) -> bool:
+        """Whether docker_env names the image that is used."""
+        found = self.project.environment
+        return found is not None and found.kind is EnvironmentKind.DOCKER and found.image == self.image
 
-    def __init__(self, client: Client, git: Git) -> None:
-        self._client = client
-        self._git = git
-        self._directories: OrderedDict[GitFiles, Directory] = OrderedDict()
-
-    def pin(self, experiment: Experiment) -> Pinned | Problem:
-        """Fix what is run. A branch is resolved once an execution: afterwards the status has its commit."""
-        source = experiment.spec.project
-        assert source is not None
-        try:
-            if source.git:
-                return self._pin_git(experiment, source.git)
-            assert source.config_map is not None
-            return self._pin_config_map(experiment, source.config_map)
-        except SourceError as error:
-            return _problem(error)
-
-    def prepare(self, experiment: Experiment, pinned: Pinned) -> Prepared | Problem:
-        """Read the project and check what each trial asks of it."""
-        planned = trials(experiment, pinned.execution.id)
-        if isinstance(planned, Problem):
-            return planned
-        try:
-            directory = self._directory(pinned)
-            project = parse(_described(directory))
-            entry_point = project.entry_point(experiment.spec.entry_point)
-            invocations = tuple(invoke(entry_point, trial.parameters) for trial in planned)
-        except SourceError as error:
-            return _problem(error)
-        except ProjectError as error:
-            return Problem(error.reason, str(error))
-        image, notes = _environment(experiment, project)
-        return Prepared(planned, invocations, image, notes)
-
-    def _pin_git(self, experiment: Experiment, git: GitSource) -> Pinned:
-        status = experiment.status
-        commit = status.commit
-        if commit is None or execution_id(experiment, commit) != status.execution:
-            commit = self._git.resolve(git.url, git.revision)
-        files = GitFiles(git.url, commit, git.path)
-        return Pinned(Execution(execution_id(experiment, commit), commit), files)
-
-    def _pin_config_map(self, experiment: Experiment, source: ConfigMapSource) -> Pinned | Problem:
-        namespace = experiment.metadata.namespace
-        body = self._client.find(CONFIG_MAPS, namespace, source.name)
-        if body is None:
-            return Problem(Reason.PROJECT_NOT_FOUND, f"there is no ConfigMap {source.name} in namespace {namespace}")
-        content = configmap.files(body)
-        files = ConfigMapFiles(source.name, configmap.digest(content))
-        return Pinned(Execution(execution_id(experiment, files.digest)), files, configmap.directory(content))
-
-    def _directory(self, pinned: Pinned) -> Directory:
-        if pinned.directory is not None:
-            return pinned.directory
-        files = pinned.files
-        assert isinstance(files, GitFiles)
-        found = self._directories.get(files)
-        if found is None:
-            found = self._directories[files] = self._git.read(files.url, files.commit, files.path)
-            while len(self._directories) > _CACHED:
-                self._directories.popitem(last=False)
-        return found
+    def invocation(self, trial: Trial) -> Invocation:
+        """Return what the trial runs. Raises `ProjectError`."""
+        mounted = [mount.mount_path for mount in self.search.experiment.spec.trial_template.volume_mounts]
+        return invoke(self.entry_point, trial.parameters, mounted=mounted)
 
 
-def _described(directory: Directory) -> project_files.Directory:
-    name = find_mlproject(directory.names)
-    return project_files.Directory(directory.names, {name: directory.mlproject or ""} if name else {})
+def prepare(experiment: Experiment, execution: str, directory: Directory, training_image: str) -> Prepared | Problem:
+    """Return the prepared project, or what is wrong with it or with what is asked of it."""
+    try:
+        project = parse(directory)
+        entry_point = project.entry_point(experiment.spec.entry_point)
+        types = {name: parameter.type for name, parameter in entry_point.parameters.items()}
+        prepared = Prepared(project, entry_point, Search(experiment, execution, types), directory, training_image)
+        if wrong := prepared.search.check():
+            return Problem(Reason.INVALID_SPEC, wrong)
+        for trial in _first(prepared.search):
+            prepared.invocation(trial)
+        return _with_image(experiment, prepared)
+    except ProjectError as error:
+        return Problem(error.reason, str(error))
 
 
-def _problem(error: SourceError) -> Problem:
-    if isinstance(error, SourceUnreachable):
-        return Problem(Reason.PROJECT_UNREACHABLE, str(error), transient=True)
-    return Problem(Reason.PROJECT_NOT_FOUND, str(error))
+def _first(search: Search) -> Iterable[Trial]:
+    history: list[Told] = []
+    bayesian = search.experiment.spec.sweep is not None and search.experiment.spec.sweep.algorithm == "Bayesian"
+    for index in range(min(search.size, 1 if bayesian else _TRIED)):
+        if (trial := search.next(index, history)) is None:
+            return
+        yield trial
 
 
-def _environment(experiment: Experiment, project: Project) -> tuple[str | None, tuple[str, ...]]:
-    """Return the image that is asked for, and what is not done of what the project says about its environment."""
-    template = experiment.spec.template
-    asked = template.image if template else None
-    found = project.environment
-    if found is None:
-        return asked, ()
-    if found.kind is EnvironmentKind.DOCKER:
-        return asked or found.image, _docker_notes(found, asked)
-    where = f"the image {asked}" if asked else "the training image"
-    return asked, (f"{found.file} is not built in this release: the entry point runs in {where}",)
+def _with_image(experiment: Experiment, prepared: Prepared) -> Prepared:
+    """Put in the image that is asked for, with what docker_env says besides. Raises `ProjectError`."""
+    asked, found = experiment.spec.trial_template.image, prepared.environment
+    if found is None or found.kind is not EnvironmentKind.DOCKER:
+        return replace(prepared, image=asked or prepared.image)
+    notes = []
+    if asked and asked != found.image:
+        notes.append(f"spec.template.image takes the place of docker_env.image {found.image}")
+    _check_volumes(experiment, found)
+    variables = tuple(_variables(experiment, found))
+    return replace(prepared, image=asked or found.image, variables=variables, notes=tuple(notes))
 
 
-def _docker_notes(environment: Environment, asked: str | None) -> tuple[str, ...]:
-    fields = {"volumes": environment.docker_volumes, "environment": environment.docker_environment}
-    notes = [f"docker_env.{field} is not applied in this release" for field, found in fields.items() if found]
-    if asked and asked != environment.image:
-        notes.append(f"spec.template.image takes the place of docker_env.image {environment.image}")
-    return tuple(notes)
+def _variables(experiment: Experiment, found: Environment) -> Iterable[tuple[str, str]]:
+    """Yield docker_env's variables. One without a value is taken over from around the project: from the template."""
+    template = experiment.spec.trial_template
+    given = {item.name for item in template.env}
+    for name, value in found.docker_environment:
+        if value is not None:
+            yield name, value
+        elif name not in given and not template.env_from:
+            raise ProjectError(
+                Reason.PROJECT_INVALID,
+                f"docker_env.environment takes {name} over from where the project is run: set it in spec.template.env,"
+                " or name a Secret that has it in spec.template.envFrom",
+            )
+
+
+def _check_volumes(experiment: Experiment, found: Environment) -> None:
+    mounted = {re.sub("/+$", "", mount.mount_path) for mount in experiment.spec.trial_template.volume_mounts}
+    for volume in found.docker_volumes:
+        if re.sub("/+$", "", volume.target) not in mounted:
+            raise ProjectError(
+                Reason.PROJECT_INVALID,
+                f"docker_env.volumes mounts {volume.source}, of the machine where the project was run, at"
+                f" {volume.target}: say in spec.template.volumes what is there in the cluster, with mountPath"
+                f" {volume.target} in spec.template.volumeMounts",
+            )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.decide.experiment_jobs import read_jobs
+from modelyard.decide.experiment_jobs import need_pods, read_jobs
 from modelyard.decide.jobs import Failure, JobState
 from tests.unit.decide.experiments import UID, job, pod, terminated
 
@@ -55,6 +55,17 @@ TRACEBACK = "Traceback (most recent call last):\n  File 'train.py', line 3\nValu
         (
             {"initContainerStatuses": [terminated("project", 1, message="git://x: refused")]},
             Failure("FetchFailed", "git://x: refused"),
+        ),
+        (
+            {"initContainerStatuses": [terminated("environment", 1, message="another archive")]},
+            Failure("EnvironmentFailed", "another archive"),
+        ),
+        (
+            {
+                "initContainerStatuses": [terminated("tracking", 137)],
+                "containerStatuses": [terminated("trial", 3, message="no data")],
+            },
+            Failure("Error", "exit code 3: no data"),
         ),
         (
             {"reason": "Evicted", "message": "The node was low on memory"},
@@ -123,3 +134,37 @@ def test_a_pod_on_its_way_waits_for_nothing() -> None:
 def test_a_job_without_a_pod_says_where_to_look() -> None:
     (found,) = read_jobs([job(0)], [], UID)
     assert found.waiting == "its Job has no pod; kubectl describe job churn-e1-0 says why"
+
+
+@pytest.mark.parametrize("going", [True, False])
+def test_a_job_whose_pod_somebody_deleted_did_not_fail_by_its_program(going: bool) -> None:
+    left = pod("churn-e1-0", status={"containerStatuses": [terminated("trial", 137)]})
+    left["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    (found,) = read_jobs([job(0, state="Failed")], [left] if going else [], UID)
+    assert found.failure == Failure("PodDeleted", "its pod was deleted by somebody")
+
+
+def test_a_job_past_its_time_failed_by_that_though_its_pod_is_gone() -> None:
+    late = job(0, state="Failed", message="Job was active longer than specified deadline")
+    late["status"]["conditions"][0]["reason"] = "DeadlineExceeded"
+    (found,) = read_jobs([late], [], UID)
+    assert found.failure == Failure("DeadlineExceeded", "Job was active longer than specified deadline")
+
+
+def test_a_suspended_job_waits_for_its_queue() -> None:
+    (found,) = read_jobs([{**job(0), "spec": {"suspend": True}}], [], UID)
+    assert found.waiting == "it is suspended, until its queue admits it"
+
+
+def test_a_job_made_again_says_which_attempt_it_is() -> None:
+    again = job(0)
+    again["metadata"]["annotations"]["modelyard.dev/attempt"] = "2"
+    assert [each.attempt for each in read_jobs([again, job(1)], [], UID)] == [2, 1]
+
+
+def test_pods_are_asked_for_only_where_they_have_something_to_tell() -> None:
+    running = job(0)
+    running["status"]["ready"] = 1
+    assert not need_pods([running, job(1, state="Complete")])
+    assert need_pods([job(0)])
+    assert need_pods([running, job(1, state="Failed")])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,25 +13,35 @@ from modelyard.api.experiment import Experiment
 from modelyard.api.experiment_status import ExperimentStatus, RegisteredVersion
 from modelyard.api.reasons import Reason
 from modelyard.decide.experiment import Seen, plan
-from modelyard.decide.experiment_model import PARENT, TRIAL_TAG, Problem, Run, RunStatus, TrialJob
-from modelyard.decide.experiment_status import Execution, Result, is_over, pinned, progress, to_register, troubled
-from modelyard.decide.experiment_trials import trials
+from modelyard.decide.experiment_model import (
+    JOB_TAG,
+    OUTCOME_TAG,
+    PARAMETERS_TAG,
+    PARENT,
+    TRIAL_TAG,
+    Execution,
+    Problem,
+    Run,
+    RunStatus,
+    TrialJob,
+)
+from modelyard.decide.experiment_status import Result, is_over, pinned, progress, to_register, troubled, waiting
+from modelyard.decide.experiment_trials import Search
 from modelyard.decide.jobs import Failure, JobState
 from tests.unit.decide.experiments import SWEEP, experiment
 
 Json = dict[str, Any]
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LATER = datetime(2026, 5, 1, 13, tzinfo=UTC)
-E1 = Execution("e1", "c0ffee")
+E1 = Execution("e1", commit="c0ffee", content="c0ffee")
 VERSION = RegisteredVersion(model="churn", version=3, run_id="run-1")
 
 
 def run(trial: int | str, status: RunStatus = RunStatus.FINISHED, **metrics: float) -> Run:
     names = {0: "a", 1: "b", 2: "c"}
     name = names.get(trial, "parent") if isinstance(trial, int) else trial
-    return Run(
-        f"run-{trial}", name, status, tags={TRIAL_TAG: str(trial)}, parameters={"p": str(trial)}, metrics=metrics
-    )
+    tags = {TRIAL_TAG: str(trial), JOB_TAG: "u", PARAMETERS_TAG: json.dumps({"configuration": name})}
+    return Run(f"run-{trial}", name, status, tags=tags, parameters={"p": str(trial)}, metrics=metrics)
 
 
 def runs(*values: float | None) -> list[Run]:
@@ -45,9 +57,8 @@ def result(
     registered: RegisteredVersion | Problem | None = None,
     notes: tuple[str, ...] = (),
 ) -> Result:
-    planned = trials(subject, "e1")
-    assert not isinstance(planned, Problem)
-    return Result("7", plan(subject, "e1", planned, Seen(jobs, tuple(seen))), registered, notes)
+    decided = plan(subject, E1, Search(subject, "e1"), Seen(NOW, jobs, tuple(seen)))
+    return Result("7", decided, registered, notes)
 
 
 def succeeded(status: ExperimentStatus) -> tuple[ConditionStatus, str, str]:
@@ -112,6 +123,7 @@ def test_looking_again_changes_nothing() -> None:
 
 UNREACHABLE = Problem(Reason.ARTIFACT_STORE_UNREACHABLE, "s3 does not answer", transient=True)
 NO_MODEL = Problem(Reason.REGISTRATION_FAILED, "run b has no model 'model'")
+STRICT = {**SWEEP, "sweep": {**SWEEP["sweep"], "maxFailedTrials": 0}}
 NO_REGISTER = {key: value for key, value in SWEEP.items() if key != "register"}
 
 
@@ -119,7 +131,15 @@ NO_REGISTER = {key: value for key, value in SWEEP.items() if key != "register"}
     ("spec", "seen", "registered", "expected", "words"),
     [
         (SWEEP, runs(0.1, 0.3, 0.2), None, ("False", "NotGoodEnough"), "not registered: f1 0.3 is below min 0.5"),
-        (SWEEP, runs(0.7, None, 0.8), None, ("False", "TrialsFailed"), "1 of 3 trials failed: b: ObjectiveMissing: "),
+        (STRICT, runs(0.7, None, 0.8), None, ("False", "TrialsFailed"), "1 of 3 trials failed: b: ObjectiveMissing: "),
+        (
+            SWEEP,
+            runs(0.7, None, 0.8),
+            VERSION,
+            ("True", "Completed"),
+            "2 of 3 trials succeeded; 1 failed (b: ObjectiveMissing: the program ended well, but without logging the "
+            "metric f1); best is c with f1 0.8; registered as version 3 of churn",
+        ),
         (SWEEP, runs(None, None, None), None, ("False", "ObjectiveMissing"), "3 of 3 trials failed"),
         (SWEEP, runs(math.nan, math.nan, math.nan), None, ("False", "ObjectiveMissing"), "no run has a finite f1"),
         (SWEEP, runs(0.7, 0.9, 0.8), NO_MODEL, ("False", "RegistrationFailed"), "run b has no model 'model'"),
@@ -129,7 +149,7 @@ NO_REGISTER = {key: value for key, value in SWEEP.items() if key != "register"}
     ],
 )
 def test_how_it_ended_has_a_reason(
-    spec: Json, seen: list[Run], registered: Problem | None, expected: tuple[str, str], words: str
+    spec: Json, seen: list[Run], registered: Problem | RegisteredVersion | None, expected: tuple[str, str], words: str
 ) -> None:
     subject = experiment(spec)
     found = progress(subject, E1, result(subject, seen, registered=registered), NOW)
@@ -142,13 +162,13 @@ def test_how_it_ended_has_a_reason(
 
 def test_failures_are_named_and_those_whose_pods_are_gone_are_remembered() -> None:
     subject = experiment()
-    told = TrialJob("j", "u", "e1", 1, "run-1", JobState.FAILED, Failure("OOMKilled", "exit code 137"))
+    told = TrialJob("j", "u", "e1", 1, "run-1", JobState.FAILED, failure=Failure("OOMKilled", "exit code 137"))
     seen = [run(PARENT), run(0, f1=0.5), run(1, RunStatus.FAILED), run(2, f1=0.6)]
     first = progress(subject, E1, result(subject, seen, (told,)), NOW)
     assert [(item.name, item.reason, item.message) for item in first.failures] == [("b", "OOMKilled", "exit code 137")]
-    assert succeeded(first)[2] == "1 of 3 trials failed: b: OOMKilled: exit code 137"
+    assert "2 of 3 trials succeeded; 1 failed (b: OOMKilled: exit code 137)" in succeeded(first)[2]
 
-    silent = TrialJob("j", "u", "e1", 1, "run-1", JobState.FAILED, Failure("BackoffLimitExceeded", "the limit"))
+    silent = TrialJob("j", "u", "e1", 1, "run-1", JobState.FAILED, failure=Failure("BackoffLimitExceeded", "the limit"))
     again = experiment(status=first.to_dict())
     assert progress(again, E1, result(again, seen, (silent,)), LATER).failures == first.failures
 
@@ -165,14 +185,48 @@ def test_notes_are_told_while_it_runs_and_when_it_is_done() -> None:
     [
         (runs(0.7, 0.9, 0.8), "run-1"),
         (runs(0.1, 0.2, 0.3), None),
-        (runs(0.7, None, 0.8), None),
+        (runs(0.7, None, 0.8), "run-2"),
+        (runs(None, None, None), None),
         (runs(0.7, 0.9), None),
     ],
 )
-def test_only_the_best_run_of_an_execution_that_went_well_is_registered(seen: list[Run], expected: str | None) -> None:
+def test_the_best_run_of_an_execution_that_has_not_failed_is_registered(seen: list[Run], expected: str | None) -> None:
     subject = experiment()
     found = to_register(subject, result(subject, seen).plan)
     assert (found.run_id if found else None) == expected
+
+
+def test_what_was_run_before_stays_to_be_seen_when_another_execution_begins() -> None:
+    subject = experiment()
+    done = progress(subject, E1, result(subject, runs(0.7, 0.9, 0.8), registered=VERSION), NOW)
+    status = pinned(experiment(status=done.to_dict()), Execution("e2", commit="d"), LATER)
+    (before,) = status.executions
+    assert (before.id, before.reason, before.best_value, before.version) == ("e1", "Completed", "0.9", 3)
+    assert (before.started_at, before.finished_at) == ("2026-05-01T12:00:00Z", "2026-05-01T12:00:00Z")
+    third = pinned(experiment(status=status.to_dict()), Execution("e3"), LATER)
+    assert [(item.id, item.reason) for item in third.executions] == [("e2", "Replaced"), ("e1", "Completed")]
+
+
+def test_an_experiment_that_waits_for_its_schedule_says_when() -> None:
+    subject = experiment({**SWEEP, "schedule": "0 3 * * 1"})
+    status = waiting(subject, LATER, NOW)
+    assert succeeded(status) == ("Unknown", "Scheduled", "it runs at 2026-05-01T13:00:00Z, as spec.schedule says")
+    assert types(status) == ["Succeeded"]
+    assert waiting(experiment(subject.spec.to_dict(), status.to_dict()), LATER, LATER) == status
+
+
+def test_suspension_and_early_stops_are_told() -> None:
+    subject = experiment({**SWEEP, "suspend": True})
+    stopped = run(0, RunStatus.KILLED)
+    stopped = replace(stopped, tags={**stopped.tags, OUTCOME_TAG: "Stopped"})
+    status = progress(subject, E1, result(subject, [run(PARENT), stopped]), NOW)
+    assert succeeded(status)[1:] == (
+        "Suspended",
+        "1 of 3 trials ended; 1 stopped early; spec.suspend holds the others back",
+    )
+    assert types(status) == ["Succeeded"]
+    assert status.runs is not None
+    assert (status.runs.stopped, status.runs.pending, status.runs.total) == (1, 2, 3)
 
 
 def test_an_execution_begins_with_its_commit_and_nothing_of_the_last_one() -> None:

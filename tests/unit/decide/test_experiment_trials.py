@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
-from modelyard.api.reasons import Reason
-from modelyard.decide.experiment_model import Problem, Trial
-from modelyard.decide.experiment_trials import execution_id, job_name, trials
+from modelyard.api.experiment import Experiment
+from modelyard.api.experiment_status import ExecutionTrigger, Trigger
+from modelyard.decide.experiment_model import PARAMETERS_TAG, Run, Trial
+from modelyard.decide.experiment_trials import Search, job_name
+from modelyard.decide.experiment_trials import execution_id as named
 from tests.unit.decide.experiments import SWEEP, experiment
 
 Json = dict[str, Any]
@@ -16,16 +18,25 @@ def swept(**values: list[str]) -> Json:
     return {**SWEEP, "sweep": {"parameters": {name: {"values": items} for name, items in values.items()}}}
 
 
+SPEC = ExecutionTrigger()
+
+
+def execution_id(subject: Experiment, content: str, trigger: ExecutionTrigger = SPEC) -> str:
+    return named(subject, content, trigger)
+
+
 def planned(spec: Json) -> tuple[Trial, ...]:
-    found = trials(experiment(spec), "e1")
-    assert not isinstance(found, Problem)
-    return found
+    search = Search(experiment(spec), "e1")
+    assert search.check() is None
+    found = [search.next(index, ()) for index in range(search.size)]
+    assert search.next(search.size, ()) is None
+    return tuple(trial for trial in found if trial)
 
 
 def test_one_swept_parameter_names_its_trials_by_value() -> None:
     assert planned({**swept(configuration=["rf-tuned", "gb"]), "parameters": {"seed": "1"}}) == (
-        Trial(0, "rf-tuned", {"seed": "1", "configuration": "rf-tuned"}),
-        Trial(1, "gb", {"seed": "1", "configuration": "gb"}),
+        Trial(0, "rf-tuned", {"seed": "1", "configuration": "rf-tuned"}, {"configuration": "rf-tuned"}),
+        Trial(1, "gb", {"seed": "1", "configuration": "gb"}, {"configuration": "gb"}),
     )
 
 
@@ -50,11 +61,11 @@ def test_a_value_given_twice_is_tried_once() -> None:
     assert [trial.name for trial in planned(swept(depth=["1", "2", "1"]))] == ["1", "2"]
 
 
-def test_a_grid_without_bounds_is_refused() -> None:
-    values = [str(number) for number in range(100)]
-    found = trials(experiment(swept(**{f"p{number}": values for number in range(8)})), "e1")
-    assert isinstance(found, Problem)
-    assert (found.reason, found.transient) == (Reason.INVALID_SPEC, False)
+def test_a_trial_is_known_again_by_what_was_chosen_when_its_run_was_made() -> None:
+    search = Search(experiment({**swept(depth=["1"], trees=["5"]), "parameters": {"seed": "1"}}), "e1")
+    run = Run("r", tags={PARAMETERS_TAG: '{"depth": "9", "trees": "7"}'})
+    expected = {"depth": "9", "trees": "7"}
+    assert search.recall(4, run) == Trial(4, "depth=9,trees=7", {"seed": "1", **expected}, expected)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +87,10 @@ def test_what_is_run_names_the_execution(change: Json) -> None:
     "change",
     [
         {"sweep": {**SWEEP["sweep"], "parallelism": 7}},
+        {"sweep": {**SWEEP["sweep"], "maxTrials": 2, "maxDuration": "1h", "maxFailedTrials": 1}},
+        {"suspend": True},
+        {"schedule": "0 3 * * 1"},
+        {"retention": {"maxRuns": 3}},
         {"objective": {"metric": "accuracy"}},
         {"register": {"model": "churn", "when": []}},
         {"tags": {"team": "b"}},
@@ -91,7 +106,17 @@ def test_other_content_and_an_object_made_anew_are_other_executions() -> None:
     assert execution_id(experiment(uid="other"), "c") != first
 
 
+def test_running_again_is_another_execution_and_the_same_one_for_the_same_trigger() -> None:
+    first = ExecutionTrigger(kind=Trigger.ANNOTATION, value="1")
+    again = ExecutionTrigger(kind=Trigger.ANNOTATION, value="2")
+    due = ExecutionTrigger(kind=Trigger.SCHEDULE, value="2026-01-01T00:00:00Z")
+    names = [execution_id(experiment(), "c", trigger) for trigger in (SPEC, first, again, due)]
+    assert len(set(names)) == 4
+    assert execution_id(experiment(), "c", first) == names[1]
+
+
 def test_names_of_jobs_are_labels_of_their_pods() -> None:
     longest = experiment(name="x" * 52)
-    assert len(job_name(longest, "01234567", 499)) <= 63
+    assert len(job_name(longest, "01234567", 9999, 3)) <= 63
     assert job_name(experiment(), "01234567", 2) == "churn-01234567-2"
+    assert job_name(experiment(), "01234567", 2, attempt=3) == "churn-01234567-2-r3"

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from modelyard.api.experiment import Experiment
 from modelyard.api.experiment_status import ExperimentStatus
+from modelyard.api.project_files import Directory, GitFiles, KeptFiles, environment_from_json, from_json
 from modelyard.cluster.client import Invalid
 from modelyard.cluster.resources import CONFIG_MAPS, JOBS, of_kind
-from modelyard.decide.experiment_model import EXECUTION_TAG, PARENT, TRIAL_TAG, Run, RunStatus
+from modelyard.decide.experiment_model import (
+    ENVIRONMENT_TAG,
+    EXECUTION_TAG,
+    JOB_TAG,
+    PARENT,
+    PROJECT_TAG,
+    TRIAL_TAG,
+    Run,
+    RunStatus,
+)
 from modelyard.reconcile.base import Outcome
-from modelyard.reconcile.experiment import ExperimentReconciler
+from modelyard.reconcile.experiment_parts import experiment_reconciler
 from modelyard.registry.registry import Registry
 from modelyard.settings import Settings
+from modelyard.sources.credentials import Credentials
 from modelyard.sources.errors import SourceNotFound, SourceUnreachable
-from modelyard.sources.git import Directory
+from modelyard.sources.git import Resolved
 from modelyard.tracking.client import LoggedModel, TrackingError, TrackingUnreachable
 from tests.fakes import artifacts
 from tests.fakes.cluster import FakeClient
@@ -34,6 +45,7 @@ SETTINGS = Settings.from_environment(
         "MODELYARD_SERVING_IMAGE": "serving:1",
         "MODELYARD_TRAINING_IMAGE": "training:1",
         "MODELYARD_OPERATOR_IMAGE": "operator:1",
+        "MODELYARD_ENVIRONMENTS": "false",
     }
 )
 MLPROJECT = """
@@ -66,16 +78,16 @@ class FakeGit:
         self.down = False
         self.reads = 0
 
-    def resolve(self, url: str, revision: str) -> str:
+    def find(self, url: str, revision: str, credentials: Credentials | None = None) -> Resolved:  # noqa: ARG002
         if self.down:
             raise SourceUnreachable(f"{url}: connection refused")
         if revision not in self.heads:
             raise SourceNotFound(f"{url} has no branch or tag {revision!r}")
-        return self.heads[revision]
+        return Resolved(self.heads[revision], revision)
 
-    def read(self, *_: str) -> Directory:
+    def directory(self, *_: GitFiles | Credentials | None) -> Directory:
         self.reads += 1
-        return Directory(frozenset(FILES), MLPROJECT)
+        return Directory(frozenset(FILES), {"MLproject": MLPROJECT})
 
 
 class World:
@@ -90,7 +102,8 @@ class World:
         self.client = FakeClient(self._on_request, lambda: self.now)
         self.tracking = FakeTracking(self._on_request)
         self.git = FakeGit()
-        self.registry = Registry(self.client, bucket.store(lambda key: self._on_request("PUT", key)), lambda: self.now)
+        self.store = bucket.store(lambda key: self._on_request("PUT", key))
+        self.registry = Registry(self.client, self.store, lambda: self.now)
         self.metrics: Callable[[str], dict[str, float]] = lambda name: {"f1": {"a": 0.7, "b": 0.9, "c": 0.8}[name]}
         self.client.create(
             CONFIG_MAPS, NAMESPACE, {"metadata": {"name": "files", "namespace": NAMESPACE}, "data": FILES}, "kubectl"
@@ -106,8 +119,9 @@ class World:
     def restart(self) -> None:
         """The operator, just started."""
         self.kill_at, self.writes = None, []
-        self.reconciler = ExperimentReconciler(
-            self.client, self.tracking, self.git, self.registry, SETTINGS, lambda: self.now
+        tracking = cast("Any", self.tracking)
+        self.reconciler = experiment_reconciler(
+            self.client, self.store, tracking, self.registry, SETTINGS, lambda: self.now, self.git
         )
 
     def _on_request(self, method: str, what: str) -> None:
@@ -143,6 +157,10 @@ class World:
 
     def runs(self, trial: str) -> list[Run]:
         return [run for run in self.tracking.runs.values() if run.tags[TRIAL_TAG] == trial]
+
+    @property
+    def uids(self) -> set[str]:
+        return {body["metadata"]["uid"] for body in self.jobs}
 
     def work(self, state: str = "Complete", *, quietly: bool = False) -> None:
         """Let every Job that is there run to its end; `quietly`: the entry point does not end its run."""
@@ -188,7 +206,7 @@ def test_a_sweep_runs_its_trials_and_registers_the_best(world: World) -> None:
         "True",
         "Completed",
         "3 trials succeeded; best is b with f1 0.9; registered as version 1 of churn. "
-        "Note: conda.yaml is not built in this release: the entry point runs in the training image",
+        "Note: environments are turned off in this installation: the image is used as it is",
     )
     assert status.best_run is not None
     assert status.best_run.parameters == {"configuration": "b", "trees": "10"}
@@ -207,16 +225,26 @@ def test_runs_have_mlflows_tags_and_lie_under_their_parent(world: World) -> None
     assert world.status.parent_run_id == parent.run_id
     assert {run.status for run in world.tracking.runs.values()} == {RunStatus.FINISHED}
     assert child.name == "a"
-    assert child.tags == {
+    told = dict(child.tags)
+    assert told.pop(JOB_TAG) in world.uids
+    files, environment = from_json(told.pop(PROJECT_TAG)), environment_from_json(told.pop(ENVIRONMENT_TAG))
+    assert isinstance(files, KeptFiles)
+    assert (files.origin, files.digest) == ("configmap:files", world.status.content)
+    assert environment.image == "training:1"
+    assert told == {
         "team": "churn",
         "mlflow.user": "modelyard-operator",
         "mlflow.source.type": "PROJECT",
         "mlflow.source.name": "configmap:files",
         "mlflow.project.entryPoint": "train",
+        "mlflow.project.backend": "modelyard",
         "mlflow.parentRunId": parent.run_id,
         "modelyard.dev/experiment": "ml/churn",
         "modelyard.dev/execution": world.status.execution,
+        "modelyard.dev/trigger": "Spec",
         "modelyard.dev/trial": "0",
+        "modelyard.dev/parameters": '{"configuration": "a"}',
+        "modelyard.dev/image": "training:1",
     }
     assert world.tracking.experiments == {"churn": {"team": "churn"}}
 
@@ -272,7 +300,11 @@ def test_a_run_that_its_program_left_open_is_ended(world: World) -> None:
     assert {run.status for run in world.tracking.runs.values()} == {RunStatus.FINISHED}
 
 
-def test_a_failed_trial_fails_the_experiment_and_nothing_is_registered(world: World) -> None:
+STRICT = {**SPEC, "sweep": {**SPEC["sweep"], "maxFailedTrials": 1}}
+
+
+def test_too_many_failed_trials_fail_the_experiment_and_nothing_is_registered(world: World) -> None:
+    world.edit(STRICT)
     world.reconcile()
     world.work("Failed")
     world.run()
