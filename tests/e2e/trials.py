@@ -199,7 +199,13 @@ def _succeeded(body: Json) -> Json:
 
 def evict(kubectl: Kubectl, pod: str) -> None:
     """Take a pod away by the eviction API, as draining its node does."""
-    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": kubectl.namespace}}
+    body = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": kubectl.namespace},
+        # The programs here are process 1, which ends at SIGTERM only if it says so.
+        "deleteOptions": {"gracePeriodSeconds": 1},
+    }
     path = f"/api/v1/namespaces/{kubectl.namespace}/pods/{pod}/eviction"
     run("kubectl", "create", "--raw", path, "-f", "-", stdin=json.dumps(body))
 
