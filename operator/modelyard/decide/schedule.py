@@ -25,21 +25,13 @@ _NAMED = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-_ALLOWED = (
-    "0 to 59",
-    "0 to 23",
-    "1 to 31",
-    "1 to 12 or JAN to DEC",
-    "0 to 6 or SUN to SAT",
-)
-_NUMBER = "[0-9]{1,2}"
-_MONTH = f"({_NUMBER}|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)"
-_DAY = f"({_NUMBER}|SUN|MON|TUE|WED|THU|FRI|SAT)"
-_ITEMS = tuple(
-    re.compile(rf"([*?]|{number}(-{number})?)(/[0-9]+)?") for number in (_NUMBER, _NUMBER, _NUMBER, _MONTH, _DAY)
-)
-_LAST = ("59", "23", "31", "12", "6")
-_DAYS_OF_MONTH, _DAYS_OF_WEEK = 2, 4
+_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
+_ALLOWED = ("0 to 59", "0 to 23", "1 to 31", "1 to 12 or JAN to DEC", "0 to 6 or SUN to SAT")
+_NAMES = {
+    3: ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"),
+    4: ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"),
+}
+_ITEM = re.compile(r"([*?]|[0-9A-Z]+)(-[0-9A-Z]+)?(/[0-9]+)?")
 _DAY_LONG = timedelta(days=1)
 
 
@@ -69,7 +61,7 @@ def due(schedule: str, time_zone: str | None, after: datetime, now: datetime) ->
     found: datetime | None = None
     found_wall = datetime.max
     for wall in _walls(schedule, _wall(now, zone) + back, reverse=True):
-        if wall < found_wall - back if found else wall < _wall(after, zone) - _DAY_LONG:
+        if wall < found_wall - back if found else max(_readings(wall, zone)) <= after:
             break
         for instant in _instants(wall, zone):
             if after < instant <= now and (found is None or instant > found):
@@ -82,7 +74,7 @@ def next_after(schedule: str, time_zone: str | None, now: datetime) -> datetime:
     zone = _zone(time_zone)
     back = max(_offset(now, zone) - _offset(now + _DAY_LONG, zone), timedelta())
     found: datetime | None = None
-    found_wall = datetime.min  # noqa: DTZ901 - compared with other readings of a clock
+    found_wall = datetime.min
     for wall in _walls(schedule, _wall(now, zone) - back):
         if found and wall > found_wall + back:
             break
@@ -104,52 +96,55 @@ def _expression(schedule: str) -> str:
         raise ValueError(f"needs five fields ({', '.join(_FIELDS)}), but has {len(fields)}")
     expression = " ".join(_field(number, field) for number, field in enumerate(fields))
     try:
-        CronSim(expression, datetime(2000, 1, 1))  # noqa: DTZ001 - a reading of a clock
+        CronSim(expression, datetime(2000, 1, 1))
     except CronSimError as error:
-        raise ValueError(_explained(fields, str(error))) from error
+        # All of its numbers are good: what is left is a day that none of the months has.
+        raise ValueError(f"is never due: no month in {fields[3]} has a day {fields[2]}") from error
     return expression
 
 
 def _field(number: int, field: str) -> str:
-    items = field.split(",")
-    wrong = next((item for item in items if not _ITEMS[number].fullmatch(item)), None)
-    if wrong is not None:
-        raise ValueError(_unreadable(number, field))
-    # A star in a list is a star. With a step it is none: then the days of the month and of the week are alternatives.
-    if any(item in ("*", "?", "*/1", "?/1") for item in items):
+    """Return a field as a star or a list of plain numbers, which leave nothing to interpretation.
+
+    A star in a list is a star. One with a step is none: then the days of the month and of the week are alternatives.
+    """
+    items = [_item(number, field, item) for item in field.split(",")]
+    if None in items:
         return "*"
-    return ",".join(_item(number, item) for item in items)
+    return ",".join(str(value) for value in sorted({value for item in items if item is not None for value in item}))
 
 
-def _item(number: int, item: str) -> str:
-    start, slash, step = item.partition("/")
-    if start in ("*", "?") and slash:
-        first = {_DAYS_OF_MONTH: "1", _DAYS_OF_WEEK: "0"}.get(number)
-        return f"{first}-{_LAST[number]}/{step}" if first else f"*/{step}"
-    if slash and "-" not in start:
-        return f"{start}-{_LAST[number]}/{step}"
-    return item
+def _item(number: int, field: str, item: str) -> range | None:
+    """Return the numbers of an item; None for a star."""
+    lowest, highest = _RANGES[number]
+    matched = _ITEM.fullmatch(item)
+    if not matched:
+        raise _unreadable(number, field)
+    start, end, step = matched[1], (matched[2] or "")[1:], int((matched[3] or "/1")[1:])
+    first, last = lowest, highest
+    if start not in ("*", "?"):
+        first = _number(number, field, start)
+        last = _number(number, field, end) if end else highest if matched[3] else first
+    elif end:
+        raise _unreadable(number, field)
+    elif step == 1:
+        return None
+    if not (lowest <= first <= last <= highest and step):
+        raise _unreadable(number, field)
+    return range(first, last + 1, step)
 
 
-def _explained(fields: list[str], error: str) -> str:
-    """Say which field is wrong, in words: cronsim names it by a hyphenated one."""
-    names = {"minute": 0, "hour": 1, "day-of-month": 2, "month": 3, "day-of-week": 4}
-    number = names.get(error.removeprefix("Bad "))
-    if number == _DAYS_OF_MONTH and all(_parses(number, item) for item in fields[number].split(",")):
-        return f"is never due: no month in {fields[3]} has a day {fields[2]}"
-    return error if number is None else _unreadable(number, fields[number])
+def _number(number: int, field: str, text: str) -> int:
+    names = _NAMES.get(number, ())
+    if text in names:
+        return names.index(text) + _RANGES[number][0]
+    if not text.isdigit() or len(text) > 2:
+        raise _unreadable(number, field)
+    return int(text)
 
 
-def _parses(number: int, item: str) -> bool:
-    try:
-        CronSim(" ".join("*" if other != number else item for other in range(5)), datetime(2000, 1, 1))  # noqa: DTZ001
-    except CronSimError:
-        return False
-    return True
-
-
-def _unreadable(number: int, field: str) -> str:
-    return (
+def _unreadable(number: int, field: str) -> ValueError:
+    return ValueError(
         f"the {_FIELDS[number]} {field!r} is not understood: write numbers from {_ALLOWED[number]}, ranges as 1-5,"
         " lists as 1,3 or steps as */2"
     )
@@ -164,12 +159,15 @@ def _walls(schedule: str, start: datetime, *, reverse: bool = False) -> Iterator
 
 def _instants(wall: datetime, zone: zoneinfo.ZoneInfo) -> Iterator[datetime]:
     """Yield when clocks show this: once, not at all, or twice."""
-    seen = None
-    for fold in (0, 1):
-        instant = wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
-        if instant != seen and _wall(instant, zone) == wall:
-            seen = instant
-            yield instant
+    readings = (instant for instant in _readings(wall, zone) if _wall(instant, zone) == wall)
+    yield from dict.fromkeys(readings)
+
+
+def _readings(wall: datetime, zone: zoneinfo.ZoneInfo) -> tuple[datetime, datetime]:
+    return (
+        wall.replace(tzinfo=zone, fold=0).astimezone(UTC),
+        wall.replace(tzinfo=zone, fold=1).astimezone(UTC),
+    )
 
 
 def _wall(instant: datetime, zone: zoneinfo.ZoneInfo) -> datetime:
