@@ -54,6 +54,9 @@ def _persistently(http: httpx.Client, places: Places, download: Download, root: 
     directory = root / download.directory.lstrip("/")
     left = list(pauses)
     while True:
+        # What another attempt left, as when the container was started again.
+        if directory.exists():
+            shutil.rmtree(directory)
         directory.mkdir(parents=True)
         try:
             return _fetch(http, places, download, directory / downloaded_name(download.uri))
@@ -63,7 +66,6 @@ def _persistently(http: httpx.Client, places: Places, download: Download, root: 
                 raise SourceUnreachable(message) from error
         except SourceError as error:
             raise SourceNotFound(f"parameter {download.name}: {error}") from error
-        shutil.rmtree(directory)
         pause = left.pop(0)
         print(f"{message}; again in {pause:g} s", file=sys.stderr, flush=True)
         time.sleep(pause)

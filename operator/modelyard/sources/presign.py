@@ -43,9 +43,9 @@ class Signer:
             environment.get("AWS_SESSION_TOKEN", ""),
         )
 
-    def get(self, bucket: str, key: str) -> str:
-        """Return the URL of an object."""
-        return self._url(f"/{bucket}/{key}", {})
+    def get(self, bucket: str, key: str, now: datetime | None = None) -> str:
+        """Return the URL of an object; `now` is when it begins to be valid."""
+        return self._url(f"/{bucket}/{key}", {}, now)
 
     def list(self, bucket: str, prefix: str, continuation: str = "") -> str:
         """Return the URL of a page of ListObjectsV2, with URL-encoded keys."""

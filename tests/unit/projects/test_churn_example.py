@@ -10,8 +10,7 @@ import yaml
 
 from modelyard.api import Experiment, ModelDeployment, RegisteredModel
 from modelyard.api.project_files import Directory
-from modelyard.decide.experiment_model import Problem
-from modelyard.decide.experiment_trials import trials
+from modelyard.decide.experiment_trials import Search
 from modelyard.projects.command import invoke
 from modelyard.projects.mlproject import parse
 
@@ -39,8 +38,8 @@ def manifest(name: str) -> dict[str, Any]:
 )
 def test_every_trial_can_be_run(name: str, trial_names: list[str], first: str) -> None:
     experiment = Experiment.parse(manifest(name))
-    found = trials(experiment, "e1")
-    assert not isinstance(found, Problem)
+    search = Search(experiment, "e1")
+    found = [trial for index in range(search.size) if (trial := search.next(index, ()))]
     assert [trial.name for trial in found] == trial_names
     texts = {path.name: path.read_text() for path in PROJECT.iterdir()}
     project = parse(Directory(frozenset(texts), texts))
