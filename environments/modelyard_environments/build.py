@@ -47,7 +47,7 @@ def build(work: Path, root: Path, env: Mapping[str, str], image: Path) -> None:
     end = time.monotonic() + float(env.get("MODELYARD_SECONDS") or "1800") - SPARE_SECONDS
     recipe = Recipe.from_json((work / RECIPE).read_text())
     where = folder.write(recipe, work / "project")
-    uv = Uv(work / UV, root, where, end, env)
+    uv = Uv(work / UV, root, where, end, {**env, **recipe.variables})
     builder = Builder(uv, recipe, image, work)
     made = builder.make()
     packages = builder.locked(made)
@@ -100,7 +100,8 @@ class Builder:
         """An environment of its own upon some Python, or the image's where it is all there."""
         python = self._python(self._recipe.python)
         requirements = self._uv.folder / folder.REQUIREMENTS
-        if python == self._image and self._uv.satisfied(self._image, requirements):
+        as_it_is = python == self._image and not self._recipe.variables
+        if as_it_is and self._uv.satisfied(self._image, requirements):
             self._notes.append("the image has what is asked for")
             return Made(False, self._image, message=self._message)
         own = self._uv.create(python)

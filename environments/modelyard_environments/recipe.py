@@ -44,6 +44,8 @@ class Recipe:
     """The project's file that says so, for messages."""
     directory: str | None = None
     """A directory of the image whose project is to be told."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What is set for uv and pip, e.g. UV_EXCLUDE_NEWER: such an environment is built, whatever the image has."""
 
     def to_json(self) -> str:
         """Return it as one line."""

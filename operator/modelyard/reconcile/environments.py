@@ -17,7 +17,7 @@ import json
 import logging
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -55,6 +55,9 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 3.0
 """How often a Job is looked at: Jobs of environments are not watched."""
+
+INSTALLERS = ("UV_", "PIP_")
+"""Beginnings of the names of variables that uv and pip read."""
 
 _KNOWN = 1024
 _SPARE_SECONDS = 600
@@ -140,9 +143,12 @@ class Environments:
             return Recipe(IMAGE, directory=files.path)
         if experiment.spec.environment is EnvironmentSource.IMAGE or not self._settings.environments.enabled:
             return Recipe(IMAGE)
+        variables = installer_variables(experiment)
         if again is not None and again.archive is not None and again.lock_uri:
-            return Recipe(LOCK, files={"lock": self._lock_text(again)}, origin=f"the environment {again.key}")
-        return recipe_of(environment, directory)
+            texts = {"lock": self._lock_text(again)}
+            return Recipe(LOCK, files=texts, origin=f"the environment {again.key}", variables=variables)
+        recipe = recipe_of(environment, directory)
+        return recipe if recipe.kind == IMAGE else replace(recipe, variables=variables)
 
     def _is_there(self, again: TrialEnvironment, image: str) -> bool:
         """Whether the environment of a run of before can be used as it is."""
@@ -291,6 +297,12 @@ class Environments:
             index_url=settings.index_url,
             channel_alias=settings.channel_alias,
         )
+
+
+def installer_variables(experiment: Experiment) -> dict[str, str]:
+    """Return what spec.template.env sets for those that install packages: which index, packages of which day."""
+    given = experiment.spec.trial_template.env
+    return {each.name: each.value for each in given if each.name.startswith(INSTALLERS)}
 
 
 def _ready(look: Found | Waiting | Problem, directory: Directory | None) -> Ready | Waiting | Problem:
