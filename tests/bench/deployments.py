@@ -154,7 +154,9 @@ def in_threads(act: Callable[[Any], object], arguments: list[Any]) -> None:
 
 
 @contextmanager
-def run_operator(plane: ControlPlane, minio: Minio, directory: Path) -> Iterator[Process]:
+def run_operator(
+    plane: ControlPlane, minio: Minio, directory: Path, tracking_uri: str = "http://127.0.0.1:9"
+) -> Iterator[Process]:
     """Run the operator's process, with an identity of its own."""
     directory.mkdir(exist_ok=True)
     port, settings = free_port(), minio.settings
@@ -164,7 +166,7 @@ def run_operator(plane: ControlPlane, minio: Minio, directory: Path) -> Iterator
         "KUBECONFIG": str(plane.operator_kubeconfig),
         "MODELYARD_ARTIFACT_STORE": settings.artifact_store,
         "MODELYARD_S3_ENDPOINT": str(settings.s3_endpoint),
-        "MODELYARD_TRACKING_URI": "http://127.0.0.1:9",
+        "MODELYARD_TRACKING_URI": tracking_uri,
         "MODELYARD_SERVING_IMAGE": "serving",
         "MODELYARD_TRAINING_IMAGE": "training",
         "MODELYARD_OPERATOR_IMAGE": "operator",

@@ -69,8 +69,13 @@ def _request(event: dict[str, dict[str, str] | str]) -> str:
 
 
 @contextmanager
-def run_control_plane(directory: Path, nodes: int) -> Iterator[ControlPlane]:
-    """Run etcd, the API server, the controllers, the scheduler and kwok, with that many nodes."""
+def run_control_plane(
+    directory: Path, nodes: int, *, controllers: str = CONTROLLERS, stages: Path | None = None
+) -> Iterator[ControlPlane]:
+    """Run etcd, the API server, the controllers, the scheduler and kwok, with that many nodes.
+
+    `stages` is a file of kwok's that says how pods live, where they are not just to be ready.
+    """
     port, tokens = free_port(), {"admin": secrets.token_hex(16), "operator": secrets.token_hex(16)}
     (directory / "tokens.csv").write_text(
         f"{tokens['admin']},admin,admin,system:masters\n"
@@ -91,7 +96,7 @@ def run_control_plane(directory: Path, nodes: int) -> Iterator[ControlPlane]:
         plane.admin.kubectl("apply", "--server-side", "-f", str(CRDS))
         plane.admin.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
         plane.admin.kubectl("create", "namespace", NAMESPACE)
-        for command in _controllers(plane.admin.kubeconfig):
+        for command in _controllers(plane.admin.kubeconfig, controllers, stages):
             stack.enter_context(running(command, directory))
         items = [INGRESS_CLASS, *_nodes(nodes)]
         plane.admin.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
@@ -120,18 +125,25 @@ def _api_server(directory: Path, port: int, etcd: str) -> list[str]:
     ]
 
 
-def _controllers(kubeconfig: Path) -> list[list[str]]:
+def _controllers(kubeconfig: Path, controllers: str, stages: Path | None) -> list[list[str]]:
     connection = f"--kubeconfig={kubeconfig}"
     return [
         [
             program("kubernetes", "kube-controller-manager"),
             connection,
-            f"--controllers={CONTROLLERS}",
+            f"--controllers={controllers}",
             *FAST,
             "--secure-port=0",
         ],
         [program("kubernetes", "kube-scheduler"), connection, *FAST, "--secure-port=0"],
-        [program("kwok"), connection, "--manage-all-nodes=true", "--cidr=10.128.0.1/12", "--server-address="],
+        [
+            program("kwok"),
+            connection,
+            "--manage-all-nodes=true",
+            "--cidr=10.128.0.1/12",
+            "--server-address=",
+            *([f"--config={stages}"] if stages else []),
+        ],
     ]
 
 
