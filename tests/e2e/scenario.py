@@ -130,6 +130,11 @@ class Scenario:
         """Wait until a condition has that reason."""
         return self.wait(kind, lambda body: condition(body, type_).get("reason") == reason, seconds)
 
+    def trial_jobs(self) -> list[str]:
+        """Return the names of its trials' Jobs, as `job.batch/<name>`."""
+        labels = f"modelyard.dev/experiment={self.name},modelyard.dev/trial"
+        return self.kubectl("get", "jobs", "-l", labels, "-o", "name").split()
+
     def remove(self) -> None:
         """Delete the objects; what they own goes with them."""
         for kind in ("modeldeployment", "experiment", "registeredmodel", "configmap"):

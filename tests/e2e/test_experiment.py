@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from examples.demo.kubectl import condition, run
+from examples.demo.kubectl import condition
 from examples.demo.steps import Demo
+from tests.e2e.bell import address
 from tests.e2e.scenario import MLPROJECT, TRAIN, Scenario
 from tests.unit.sources.gitserver import Repository, over_http
 
@@ -86,7 +85,7 @@ def test_an_edited_file_starts_a_new_execution(scenario: Scenario, mlflow: Mlflo
         lambda body: body["status"]["execution"] != first and condition(body, "Succeeded")["status"] == "True",
     )
     assert body["status"]["leaderboard"][0]["value"] == "10"
-    jobs = scenario.kubectl("get", "jobs", "-l", f"modelyard.dev/experiment={scenario.name}", "-o", "name").split()
+    jobs = scenario.trial_jobs()
     assert jobs == [f"job.batch/{scenario.name}-{body['status']['execution']}-0"]
 
 
@@ -95,15 +94,7 @@ def repository(tmp_path: Path) -> Iterator[tuple[Repository, str]]:
     """A repository that pods can fetch from, with its URL there."""
     made = Repository(tmp_path / "repository")
     with over_http(made, "0.0.0.0") as url:
-        yield made, url.replace("0.0.0.0", _address())
-
-
-def _address() -> str:
-    """The address at which pods reach this machine: with the local cluster, the node's own."""
-    if "MODELYARD_TEST_HOST" in os.environ:
-        return os.environ["MODELYARD_TEST_HOST"]
-    node = json.loads(run("kubectl", "get", "nodes", "-o", "json"))["items"][0]
-    return next(str(each["address"]) for each in node["status"]["addresses"] if each["type"] == "InternalIP")
+        yield made, url.replace("0.0.0.0", address())
 
 
 def test_a_branch_is_resolved_once_and_its_commit_is_what_runs(
@@ -158,4 +149,4 @@ def test_a_changed_spec_stops_what_ran(scenario: Scenario, mlflow: MlflowClient)
     body = scenario.wait_reason("experiment", "EntryPointNotFound", type_="Succeeded")
     assert "['train']" in condition(body, "Succeeded")["message"]
     scenario.wait("experiment", lambda _: mlflow.get_run(old.info.run_id).info.status == "KILLED")
-    assert not scenario.kubectl("get", "jobs", "-l", f"modelyard.dev/experiment={scenario.name}", "-o", "name").split()
+    assert not scenario.trial_jobs()

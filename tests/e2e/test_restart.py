@@ -53,7 +53,7 @@ def assert_outcome(scenario: Scenario, demo: Demo) -> None:
     model = scenario.kubectl.get("registeredmodel", scenario.name)
     assert experiment is not None
     assert model is not None
-    jobs = scenario.kubectl("get", "jobs", "-l", f"modelyard.dev/experiment={scenario.name}", "-o", "name").split()
+    jobs = scenario.trial_jobs()
     assert len(jobs) == 2
     runs = MlflowClient(demo.tracking_uri).search_runs([experiment["status"]["experimentId"]])
     children = [each for each in runs if "mlflow.parentRunId" in each.data.tags]
