@@ -60,6 +60,10 @@ _OUTLIER = 3.0
 """Values farther than so many times the middle half's width from it are off the scale, unless they are good ones."""
 
 
+_LARGEST = 1e150
+"""Beyond it the differences of two values may be infinite. NaN is not below it either."""
+
+
 class Outcome(StrEnum):
     """What became of a point's trial."""
 
@@ -144,7 +148,7 @@ def curve(points: Sequence[Point], goal: Goal, *, width: int, height: int, trial
 
 def _number(point: Point) -> float | None:
     """Return a value that can be drawn."""
-    return point.value if point.value is not None and math.isfinite(point.value) else None
+    return point.value if point.value is not None and abs(point.value) < _LARGEST else None
 
 
 def _range(values: Sequence[float], goal: Goal, height: int) -> tuple[float, float, float]:
@@ -155,13 +159,13 @@ def _range(values: Sequence[float], goal: Goal, height: int) -> tuple[float, flo
         first, third = ordered[len(ordered) // 4], ordered[-1 - len(ordered) // 4]
         reach = _OUTLIER * (third - first)
         if reach > 0 and goal is Goal.MAXIMIZE:
-            low = max(low, first - reach)
+            low = next(value for value in ordered if value >= first - reach)
         elif reach > 0:
-            high = min(high, third + reach)
+            high = next(value for value in reversed(ordered) if value <= third + reach)
     if high - low <= abs(high) * 1e-12:
         spare = abs(high) * 0.05 or 1.0
         low, high = low - spare, high + spare
-    wanted = (high - low) / max(2, height // 3)
+    wanted = (high - low) / max(2, (height + 1) // 2)
     power = 10.0 ** math.floor(math.log10(wanted))
     step = next(size * power for size in (1, 2, 2.5, 5, 10) if size * power >= wanted * 0.999)
     return low, high, step
@@ -270,7 +274,7 @@ def _axis(scale: Scale, points: Sequence[Point]) -> tuple[Text, set[Mark]]:
 
 def _tick_columns(scale: Scale) -> dict[int, int]:
     """Return the numbers that are written below the axis, by column."""
-    wanted = max(scale.trials - 1, 1) / max(2, scale.columns // 12)
+    wanted = max(scale.trials - 1, 1) / max(2, scale.columns // 9)
     power = 10 ** math.floor(math.log10(wanted)) if wanted >= 1 else 1
     step = next(size * power for size in (1, 2, 5, 10) if size * power >= wanted)
     return {round(scale.column(x)): x for x in range(0, scale.trials, step)}
