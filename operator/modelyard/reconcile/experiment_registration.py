@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Protocol
 
 from modelyard.api.experiment import Experiment, Registration
@@ -13,7 +12,9 @@ from modelyard.api.names import FIELD_MANAGER
 from modelyard.api.reasons import Reason
 from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.artifacts.store import ArtifactMissing, ArtifactStoreUnreachable
-from modelyard.decide.experiment_model import Problem, Run, RunStatus
+from modelyard.decide.experiment_model import Problem, Run
+from modelyard.decide.lineage import lineage
+from modelyard.decide.run_retention import PARENT_TAG
 from modelyard.registry.objects import Contended, RegistryError
 from modelyard.registry.registry import Candidate
 from modelyard.registry.sources import directory
@@ -21,31 +22,15 @@ from modelyard.tracking.client import LoggedModel
 
 log = logging.getLogger(__name__)
 
+_LEVELS = 5
+"""How far up lineage is looked for: a parent, a trial, a run that it made, and what that made in turn."""
+
 
 class Tracking(Protocol):
-    """What an Experiment needs of the tracking server; see `tracking.client.TrackingClient`."""
+    """What is needed of the tracking server; see `tracking.client.TrackingClient`."""
 
-    def ensure_experiment(self, name: str, tags: Mapping[str, str]) -> str:
-        """Return the id of the experiment of this name."""
-
-    def create_run(self, experiment_id: str, name: str, tags: Mapping[str, str], start_time: int) -> Run:
-        """Create a run."""
-
-    def log_parameters(self, run_id: str, parameters: Mapping[str, str]) -> None:
-        """Log parameters."""
-
-    def search_runs(
-        self,
-        experiment_id: str,
-        tags: Mapping[str, str],
-        *,
-        without: Mapping[str, str] | None = None,
-        running: bool = False,
-    ) -> list[Run]:
-        """Return runs by their tags."""
-
-    def end_run(self, run_id: str, status: RunStatus, end_time: int) -> None:
-        """Mark a run as ended."""
+    def get_run(self, run_id: str) -> Run | None:
+        """Return a run; None where there is none."""
 
     def logged_models(self, run_id: str) -> list[LoggedModel]:
         """Return the models that a run logged."""
@@ -107,4 +92,15 @@ class Registrar:
             created_by=f"experiment/{experiment.metadata.name}",
             run_id=best.run_id,
             model_id=logged.model_id if logged else None,
+            tags=lineage(experiment, self._with_those_above(best)),
         )
+
+    def _with_those_above(self, run: Run) -> list[Run]:
+        """Return the run, the trial whose program made it if one did, and the parent of a sweep."""
+        runs = [run]
+        while (above := runs[-1].tags.get(PARENT_TAG)) and len(runs) < _LEVELS:
+            parent = self._tracking.get_run(above)
+            if parent is None:
+                break
+            runs.append(parent)
+        return runs
