@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import os
 import re
-import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +12,13 @@ from dulwich.ignore import IgnoreFilter, IgnoreFilterManager
 
 from modelyard.backend.checkout import Checkout
 from modelyard.backend.errors import BackendError
+from modelyard.sources import keep
 
 CONFIG_MAP_LIMIT = 900 << 10
 """Bytes of all names and contents: an object in etcd may have 1.5 MiB, and base64 takes a third more."""
 
-ARCHIVE_LIMIT = 256 << 20
-"""Bytes of all files: data belongs into a store, not into a project."""
+LIMITS = keep.LIMITS
+"""What the operator takes: data belongs into a store, not into a project."""
 
 IGNORE_FILE = ".modelyardignore"
 """In the project's directory, written as .gitignore is: further files that do not travel."""
@@ -58,7 +56,7 @@ def collect(directory: Path, checkout: Checkout | None) -> Files:
     """Return the files of a project: what git has or, elsewhere, what .gitignore leaves.
 
     Neither what .modelyardignore names nor what `never` says travels, the latter unless git has it. Raises
-    `BackendError` for a link that leads out of the directory, for more than `ARCHIVE_LIMIT`, and for no file at all.
+    `BackendError` for a link that leads out of the directory, for more than `LIMITS` allow, and for no file at all.
     """
     root = directory.resolve()
     manager = checkout.ignored if checkout else IgnoreFilterManager(os.fspath(root), [], ignorecase=False)
@@ -74,7 +72,7 @@ def collect(directory: Path, checkout: Checkout | None) -> Files:
             continue
         _check(root, path)
         total += (root / path).stat().st_size
-        if total > ARCHIVE_LIMIT:
+        if total > LIMITS.total or len(found) >= LIMITS.count:
             raise BackendError(_too_large(root, [*found, path]))
         full = root / path
         found[path] = File(full.read_bytes(), bool(full.stat().st_mode & 0o100))
@@ -90,16 +88,12 @@ def in_config_map(files: Files) -> bool:
     return plain and size <= CONFIG_MAP_LIMIT
 
 
-def archive(files: Files) -> bytes:
-    """Return a .tar.gz of the files: the same bytes for the same files, whenever it is made."""
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for path in sorted(files):
-            member = tarfile.TarInfo(path)
-            member.size = len(files[path].content)
-            member.mode = 0o755 if files[path].executable else 0o644
-            tar.addfile(member, io.BytesIO(files[path].content))
-    return gzip.compress(plain.getvalue(), compresslevel=6, mtime=0)
+def content(files: Files) -> keep.Content:
+    """Return the files as the operator keeps them, with what is executable among them."""
+    return tuple(
+        keep.File(path, len(file.content), executable=file.executable, data=file.content)
+        for path, file in sorted(files.items())
+    )
 
 
 def _walk(root: Path, tracked: frozenset[str], ignored: Callable[[str], bool]) -> Iterator[str]:
@@ -136,7 +130,7 @@ def _too_large(root: Path, paths: list[str]) -> str:
     sizes = sorted(((root / path).stat().st_size, path) for path in paths)
     largest = ", ".join(f"{path} ({size >> 20} MiB)" for size, path in reversed(sizes[-3:]))
     return (
-        f"{root} has more than {ARCHIVE_LIMIT >> 20} MiB of files, {largest} the largest so far;"
+        f"{root} has more than {LIMITS.total >> 20} MiB or {LIMITS.count} files, {largest} the largest so far;"
         f" name what does not belong to the project in {IGNORE_FILE}"
     )
 

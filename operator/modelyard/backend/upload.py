@@ -6,7 +6,6 @@ runs `mlflow run` does not have to. The runs are in an MLflow experiment of thei
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from pathlib import Path
 
@@ -15,9 +14,10 @@ from mlflow.tracking import MlflowClient
 
 from modelyard.api.names import GROUP
 from modelyard.api.project_files import KeptFiles, to_json
-from modelyard.backend.collect import Files, archive
+from modelyard.backend import collect
+from modelyard.backend.collect import Files
 from modelyard.decide.experiment_model import PROJECT_TAG
-from modelyard.sources import configmap
+from modelyard.sources import keep as copies
 
 PROJECTS_EXPERIMENT = "modelyard-projects"
 ARCHIVE_ARTIFACT = "modelyard/project.tar.gz"
@@ -26,7 +26,7 @@ DIGEST_TAG = f"{GROUP}/project-digest"
 
 def digest(files: Files) -> str:
     """Return the SHA-256, in hex, of the names and contents, as the operator computes it."""
-    return configmap.digest({path: file.content for path, file in files.items()})
+    return copies.digest(collect.content(files))
 
 
 def keep(client: MlflowClient, files: Files, name: str, tags: dict[str, str]) -> str:
@@ -35,16 +35,13 @@ def keep(client: MlflowClient, files: Files, name: str, tags: dict[str, str]) ->
     Raises `mlflow.exceptions.MlflowException` where the server does not take them.
     """
     content = digest(files)
-    packed = archive(files)
-    # Of the archive: what may be executed counts, too.
-    mark = hashlib.sha256(packed).hexdigest()
     experiment_id = _experiment(client)
-    found = client.search_runs([experiment_id], f"tags.`{DIGEST_TAG}` = '{mark}'", max_results=1)
+    found = client.search_runs([experiment_id], f"tags.`{DIGEST_TAG}` = '{content}'", max_results=1)
     kept = [run for run in found if run.info.status == "FINISHED" and PROJECT_TAG in run.data.tags]
     if kept:
         return str(kept[0].info.run_id)
-    run = client.create_run(experiment_id, tags={**tags, DIGEST_TAG: mark}, run_name=name)
-    _upload(client, run, packed)
+    run = client.create_run(experiment_id, tags={**tags, DIGEST_TAG: content}, run_name=name)
+    _upload(client, run, files)
     uri = f"{run.info.artifact_uri.rstrip('/')}/{ARCHIVE_ARTIFACT}"
     # Last: a run without it holds nothing.
     client.set_tag(run.info.run_id, PROJECT_TAG, to_json(KeptFiles(uri, content, f"mlflow run {name}")))
@@ -53,11 +50,12 @@ def keep(client: MlflowClient, files: Files, name: str, tags: dict[str, str]) ->
     return str(run.info.run_id)
 
 
-def _upload(client: MlflowClient, run: Run, packed: bytes) -> None:
+def _upload(client: MlflowClient, run: Run, files: Files) -> None:
     directory, _, name = ARCHIVE_ARTIFACT.rpartition("/")
     with tempfile.TemporaryDirectory(prefix="modelyard-") as place:
         path = Path(place) / name
-        path.write_bytes(packed)
+        with path.open("wb") as file:
+            copies.pack(collect.content(files), file)
         client.log_artifact(run.info.run_id, str(path), directory)
 
 

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import io
-import tarfile
 from pathlib import Path
 
 import pytest
 
 from modelyard.backend import collect as collecting
-from modelyard.backend.collect import CONFIG_MAP_LIMIT, File, archive, collect, in_config_map
+from modelyard.backend.collect import CONFIG_MAP_LIMIT, File, collect, content, in_config_map
 from modelyard.backend.errors import BackendError
+from modelyard.sources import keep
+from modelyard.sources.limits import Limits
 
 
 def write(root: Path, *paths: str) -> None:
@@ -54,10 +55,10 @@ def test_other_links_are_refused(tmp_path: Path, link: str, to: str, message: st
 
 
 def test_too_much_is_refused_and_the_largest_files_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collecting, "ARCHIVE_LIMIT", 3 << 20)
+    monkeypatch.setattr(collecting, "LIMITS", Limits(total=3 << 20, file=3 << 20, count=10))
     (tmp_path / "a.bin").write_bytes(bytes(2 << 20))
     (tmp_path / "b.bin").write_bytes(bytes(2 << 20))
-    with pytest.raises(BackendError, match=r"more than 3 MiB.*b\.bin \(2 MiB\).*\.modelyardignore"):
+    with pytest.raises(BackendError, match=r"more than 3 MiB or 10 files.*b\.bin \(2 MiB\).*\.modelyardignore"):
         collect(tmp_path, None)
 
 
@@ -81,11 +82,22 @@ def test_a_config_map_holds_what_is_flat_plain_and_small(files: dict[str, File],
     assert in_config_map(files) is fits
 
 
-def test_an_archive_of_the_same_files_is_the_same(tmp_path: Path) -> None:
+def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "LIMITS", Limits(total=3 << 20, file=3 << 20, count=2))
+    write(tmp_path, "a", "b")
+    assert len(collect(tmp_path, None)) == 2
+    write(tmp_path, "c")
+    with pytest.raises(BackendError, match="or 2 files"):
+        collect(tmp_path, None)
+
+
+def test_files_are_kept_as_the_operator_reads_them(tmp_path: Path) -> None:
     files = {"b/run.sh": File(b"echo", executable=True), "a.py": File(b"print()")}
-    packed = archive(files)
-    assert packed == archive(dict(reversed(files.items())))
-    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-        found = {member.name: (member.mode, tar.extractfile(member)) for member in tar}
-    assert {name: mode for name, (mode, _) in found.items()} == {"a.py": 0o644, "b/run.sh": 0o755}
-    assert archive({**files, "b/run.sh": File(b"echo")}) != packed
+    packed = io.BytesIO()
+    keep.pack(content(files), packed)
+    packed.seek(0)
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    assert keep.unpack(packed, keep.digest(content(files)), unpacked) == 2
+    assert collect(unpacked, None) == files
+    assert keep.digest(content(files)) != keep.digest(content({**files, "b/run.sh": File(b"echo")}))
