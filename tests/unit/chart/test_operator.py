@@ -19,6 +19,7 @@ from modelyard.cluster.resources import (
     SERVICES,
     ResourceType,
 )
+from modelyard.desired.environment import SECRET as ENVIRONMENTS_SECRET
 from modelyard.desired.preparation import SECRET as PREPARATION_SECRET
 from modelyard.desired.reader import READER_SECRET
 from modelyard.settings import RegistrySettings, Settings
@@ -123,6 +124,29 @@ class TestPreparation:
         assert operator_settings(template({"serving": {"preparation": {"enabled": False}}})).preparation is None
 
 
+class TestEnvironments:
+    def test_are_on_and_bounded(self, defaults: list[Json]) -> None:
+        found = operator_settings(defaults).environments
+        assert found.enabled
+        assert found.deadline_seconds == 1800
+        assert found.resources["limits"] == {"memory": "4Gi"}
+        assert (found.env_from, found.index_url, found.channel_alias) == ((), None, None)
+
+    def test_are_as_the_values_say(self) -> None:
+        source = {"configMapRef": {"name": "proxy"}}
+        values = {
+            "enabled": False,
+            "activeDeadlineSeconds": 60,
+            "indexUrl": "https://packages.example.com/simple",
+            "channelAlias": "https://packages.example.com/conda",
+            "envFrom": [source],
+        }
+        found = operator_settings(template({"training": {"environments": values}})).environments
+        assert (found.enabled, found.deadline_seconds, found.env_from) == (False, 60, (source,))
+        assert found.index_url == "https://packages.example.com/simple"
+        assert found.channel_alias == "https://packages.example.com/conda"
+
+
 class TestRights:
     def test_reads_specs_and_writes_status_only(self, defaults: list[Json]) -> None:
         allowed = rules(defaults, "ClusterRole", "modelyard-operator")
@@ -149,9 +173,9 @@ class TestRights:
         allowed = rules(defaults, "ClusterRole", "modelyard-operator")
         assert {verb for _, resource, verb in allowed if resource == "approvals"} == {"get", "list", "watch"}
 
-    def test_writes_two_secrets_and_reads_those_of_webhooks_by_name(self, defaults: list[Json]) -> None:
+    def test_writes_three_secrets_and_reads_those_of_webhooks_by_name(self, defaults: list[Json]) -> None:
         assert secret_rules(defaults) == [
-            ([READER_SECRET, PREPARATION_SECRET], ["get", "create", "patch"]),
+            ([READER_SECRET, ENVIRONMENTS_SECRET, PREPARATION_SECRET], ["get", "create", "patch"]),
             (["modelyard-webhooks"], ["get"]),
         ]
         assert secret_rules(template({"webhooks": {"secretNames": ["a", "b"]}}))[1] == (["a", "b"], ["get"])

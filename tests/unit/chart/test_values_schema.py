@@ -41,6 +41,8 @@ def at(path: str, value: Any) -> Json:
         ("serving.preparation.enabled", False),
         ("serving.environments.indexUrl", "https://packages.example.com/simple"),
         ("serving.environments.envFrom", [{"secretRef": {"name": "uv", "optional": True}}]),
+        ("training.environments.enabled", False),
+        ("training.environments.channelAlias", "https://packages.example.com/conda"),
     ],
 )
 def test_accepts(path: str, value: Any) -> None:
@@ -88,6 +90,8 @@ def test_accepts(path: str, value: Any) -> None:
         ("serving.preparation.activeDeadlineSeconds", 5, "/serving/preparation/activeDeadlineSeconds"),
         ("serving.environments.indexUrl", "packages", "/serving/environments/indexUrl"),
         ("serving.environments.envFrom", [{"fieldRef": {}}], "/serving/environments/envFrom/0"),
+        ("training.environments.activeDeadlineSeconds", 5, "/training/environments/activeDeadlineSeconds"),
+        ("training.environments.channelAlias", "conda-forge", "/training/environments/channelAlias"),
         ("webhooks.secretNames", ["My Secret"], "/webhooks/secretNames/0"),
     ],
 )

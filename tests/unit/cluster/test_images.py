@@ -99,7 +99,7 @@ def add(path: str) -> Callable[[Path], object]:
         pytest.param(edit("serving-image/Dockerfile"), {"serving"}, id="serving Dockerfile"),
         pytest.param(edit("operator/Dockerfile"), {"tracking", "operator"}, id="operator Dockerfile"),
         pytest.param(edit("uv.lock"), {"tracking", "operator", "serving"}, id="lock file"),
-        pytest.param(edit("environments/modelyard_environments/__init__.py"), {"tracking", "operator"}, id="environments"),
+        pytest.param(edit("environments/modelyard_environments/__init__.py"), {"tracking", "operator"}, id="env"),
         pytest.param(edit("serving-image/pyproject.toml"), {"tracking", "operator", "serving"}, id="workspace member"),
         pytest.param(edit("tests/cluster/images/minio/Dockerfile"), {"minio"}, id="minio Dockerfile"),
         pytest.param(edit("tests/cluster/images/base/Dockerfile"), ALL, id="base Dockerfile"),

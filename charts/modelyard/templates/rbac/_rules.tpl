@@ -60,7 +60,7 @@
 # What it hands to model pods, and to the Jobs that prepare versions; applied by name, so that even creating is limited.
 - apiGroups: [""]
   resources: [secrets]
-  resourceNames: [modelyard-artifacts-reader, modelyard-preparation]
+  resourceNames: [modelyard-artifacts-reader, modelyard-environments, modelyard-preparation]
   verbs: [get, create, patch]
 # The keys that webhooks are signed with.
 - apiGroups: [""]
