@@ -103,6 +103,10 @@ bench: bootstrap cluster-up images ## Measure a promotion beside a bare kubectl 
 bench-deployments: bootstrap cluster-build ## Measure what a thousand ModelDeployments cost the API server
 	$(UV) run python -m tests.bench.deployments
 
+.PHONY: bench-experiments
+bench-experiments: bootstrap cluster-build ## Measure what a sweep of a thousand trials costs the API server and MLflow
+	$(UV) run python -m tests.bench.experiments
+
 .PHONY: bench-registry
 bench-registry: bootstrap cluster-build ## Measure a registry of thousands of versions beside MLflow's own
 	$(UV) run python -m tests.bench.registry
