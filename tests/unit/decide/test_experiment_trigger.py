@@ -18,7 +18,7 @@ NOW = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
 GIT = {**SWEEP, "project": {"git": {"url": "https://git.example/churn.git"}}}
 HOURLY = {**GIT, "schedule": "0 * * * *"}
 MADE = "2026-05-01T09:30:00Z"
-DONE = {"finishedAt": "2026-05-01T12:10:00Z"}
+DONE: Json = {"finishedAt": "2026-05-01T12:10:00Z"}
 
 
 def subject(
