@@ -76,11 +76,16 @@ def own_runs(experiment: Experiment, runs: Iterable[Run]) -> tuple[Run, ...]:
     return tuple(run for run in runs if run.tags.get(EXPERIMENT_TAG) in whose)
 
 
-def protection(experiment: Experiment, runs: Iterable[Run], versions: Iterable[Registered]) -> dict[str, str]:
+def protection(
+    experiment: Experiment,
+    runs: Iterable[Run],
+    versions: Iterable[Registered],
+    others: Iterable[Experiment] = (),
+) -> dict[str, str]:
     """Return the runs that stay whatever the retention says, by id, each with the reason.
 
     Those are the runs of registered versions (also of one that was registered from a run's directory without naming
-    the run), those of the present execution, and those that the status names.
+    the run), those of the present execution, those that the status names, and those that one of `others` runs again.
     """
     runs = tuple(runs)
     ids = {run.run_id for run in runs}
@@ -91,6 +96,9 @@ def protection(experiment: Experiment, runs: Iterable[Run], versions: Iterable[R
             kept[run.run_id] = "it belongs to the present execution"
     named = (status.parent_run_id, status.best_run and status.best_run.run_id)
     kept |= {run_id: "the status names it" for run_id in named if run_id}
+    for other in others:
+        if other.spec.project and (again := other.spec.project.run):
+            kept[again.id] = f"experiment {other.metadata.namespace}/{other.metadata.name} runs it again"
     for version in versions:
         for run_id in (version.segments | {version.run_id or ""}) & ids:
             kept[run_id] = f"it is the run of {version.name}"

@@ -14,6 +14,7 @@ from modelyard.api.model_status import RecordsStatus
 from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.artifacts.store import ArtifactStoreUnreachable
 from modelyard.cluster.client import ApiError, Client
+from modelyard.cluster.resources import of_kind
 from modelyard.decide.conditions import timestamp
 from modelyard.decide.experiment_model import EXPERIMENT_TAG, Run
 from modelyard.decide.run_retention import (
@@ -180,7 +181,8 @@ class RunRetention:
             # No need to ask around.
             return None
         versions = list(self._versions(now))
-        seen.protected |= protection(experiment, runs, versions)
+        others = map(Experiment.parse, self._client.list_all(of_kind(Experiment)))
+        seen.protected |= protection(experiment, runs, versions, others)
         seen.registered = frozenset().union(*(version.segments for version in versions))
         return seen
 

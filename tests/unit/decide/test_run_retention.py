@@ -183,6 +183,11 @@ def test_registered_runs_the_present_execution_and_what_the_status_names_are_pro
     assert protection(experiment(), [Run("x")], []) == {}
 
 
+def test_a_run_that_an_experiment_runs_again_is_protected() -> None:
+    again = experiment(project={"run": {"id": "a" * 32}})
+    assert protection(experiment(), [], [], [again, experiment()]) == {"a" * 32: "experiment ml/churn runs it again"}
+
+
 # Any runs, any retention.
 
 AGES = st.sampled_from(["1h", "12h", "1d", "3d", "1w"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from modelyard.api.experiment import Experiment
 from modelyard.api.experiment_status import CleanUpStatus
 from modelyard.cluster.client import ApiError
+from modelyard.cluster.resources import of_kind
 from modelyard.decide.experiment_model import EXECUTION_TAG, EXPERIMENT_TAG, LOG_ARTIFACT, Run, RunStatus
 from modelyard.decide.run_retention import ARTIFACTS_TAG, PARENT_TAG
 from modelyard.reconcile import run_retention
@@ -237,6 +239,22 @@ def test_a_model_whose_object_is_lost_still_protects_and_one_that_was_deleted_do
     assert world.names == ["lost"]
 
 
+def test_a_run_that_another_experiment_runs_again_stays(world: World) -> None:
+    world.run("a")
+    run = world.run("original")
+    original = "a" * 32
+    world.tracking.runs[original] = replace(world.tracking.runs.pop(run.run_id), run_id=original)
+    again = {
+        "apiVersion": "modelyard.dev/v1alpha1",
+        "kind": "Experiment",
+        "metadata": {"name": "again", "namespace": "other"},
+        "spec": {"project": {"run": {"id": original}}},
+    }
+    world.client.create(of_kind(Experiment), "other", again, "kubectl")
+    world.settle(maxRuns=0, keepBest=0)
+    assert world.names == ["original"]
+
+
 def test_what_runs_and_the_present_execution_stay(world: World) -> None:
     world.run("mine", execution="present")
     active = world.run("active")
@@ -253,6 +271,7 @@ def test_what_runs_and_the_present_execution_stay(world: World) -> None:
         ("runs/search", TrackingUnreachable("500", "down"), "down"),
         ("model-versions/search", TrackingError("403", "no registry"), "no registry"),
         (REGISTERED_MODELS.path(None), ApiError(403, "Forbidden", "may not list"), "may not list"),
+        (of_kind(Experiment).path(None), ApiError(403, "Forbidden", "may not list"), "may not list"),
         (REGISTERED_MODELS.path(None), ApiError(0, "Unreachable", "no route"), "no route"),
     ],
 )
