@@ -10,12 +10,13 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import boto3
 import urllib3.exceptions
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -208,6 +209,21 @@ class ArtifactStore:
             if not listed.key.endswith("/")
         )
 
+    def head(self, uri: str) -> Listed:
+        """Return what is known of the object at an `s3://` URI. Raises `ArtifactMissing`."""
+        place = Location.parse(uri)
+        with self._errors(place.bucket, place.key):
+            found = self._s3.head_object(Bucket=place.bucket, Key=place.key)
+        return Listed(place.key, found["ContentLength"], found["ETag"], found["LastModified"].timestamp())
+
+    def each(self, uri: str) -> Iterator[Listed]:
+        """Give what `listing` returns, with one page of it in memory at a time."""
+        place = Location.parse(uri)
+        root = f"{place.key}/" if place.key else ""
+        for listed in self._pages(place.bucket, root, None):
+            if not listed.key.endswith("/"):
+                yield replace(listed, key=listed.key.removeprefix(root))
+
     def manifest(self, uri: str) -> Manifest:
         """Read every file below the directory and return their hashes.
 
@@ -266,14 +282,15 @@ class ArtifactStore:
                     data.seek(0)
 
     def _list(self, bucket: str, prefix: str, after: str | None) -> list[Listed]:
+        return list(self._pages(bucket, prefix, after))
+
+    def _pages(self, bucket: str, prefix: str, after: str | None) -> Iterator[Listed]:
         arguments: dict[str, Any] = {"StartAfter": after} if after else {}
         with self._errors(bucket, prefix):
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **arguments)
-            return [
-                Listed(item["Key"], item["Size"], item["ETag"], item["LastModified"].timestamp())
-                for page in pages
-                for item in page.get("Contents", [])
-            ]
+            for page in pages:
+                for item in page.get("Contents", []):
+                    yield Listed(item["Key"], item["Size"], item["ETag"], item["LastModified"].timestamp())
 
     @contextmanager
     def _errors(self, bucket: str, key: str) -> Iterator[None]:
@@ -304,10 +321,10 @@ class ArtifactStore:
 
 @dataclass(frozen=True, repr=False)
 class Keys:
-    """Credentials of S3 that are not this process's own."""
+    """Credentials of S3 that are not this process's own. Empty ones sign nothing: what is public needs none."""
 
-    access_key: str
-    secret_key: str
+    access_key: str = ""
+    secret_key: str = ""
     session_token: str | None = None
 
 
@@ -327,11 +344,11 @@ def connect(settings: StoreSettings, keys: Keys | None = None) -> S3Client:
         response_checksum_validation="when_required",
     )
     session = boto3.session.Session()
-    if keys:
+    if keys and keys.access_key:
         session = boto3.session.Session(keys.access_key, keys.secret_key, keys.session_token)
-    return session.client(
-        "s3", endpoint_url=settings.s3_endpoint, region_name=settings.s3_region, config=config
-    )
+    elif keys:
+        config = config.merge(Config(signature_version=UNSIGNED))
+    return session.client("s3", endpoint_url=settings.s3_endpoint, region_name=settings.s3_region, config=config)
 
 
 def _code(error: ClientError) -> str:

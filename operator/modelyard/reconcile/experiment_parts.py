@@ -49,7 +49,7 @@ def experiment_reconciler(  # noqa: PLR0917 - each is a connection of the proces
     """Return what reconciles Experiments; `git` takes the place of git servers."""
     parts = Parts(
         tracking=tracking,
-        sources=ProjectSources(client, store, tracking.get_run, git),
+        sources=ProjectSources(client, store, tracking.get_run, git, settings),
         environments=Environments(client, store, settings, clock),
         trials=Trials(client, tracking, TrialLogs(client, tracking), Locks(store), clock),
         registrar=Registrar(tracking, registry, settings.artifacts_destination),

@@ -10,21 +10,33 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Any, Protocol
 
 from modelyard.api.experiment import Experiment
-from modelyard.api.project import ConfigMapSource, GitSource, ProjectSource, RunSource
+from modelyard.api.project import ConfigMapSource, GitSource, ProjectSource, RunSource, S3Source
 from modelyard.api.project_files import Directory, GitFiles, ImageFiles, KeptFiles, ProjectFiles, from_json
 from modelyard.api.reasons import Reason
-from modelyard.artifacts.store import AlreadyExists, ArtifactError, ArtifactMissing, ArtifactStore
+from modelyard.artifacts.store import (
+    AlreadyExists,
+    ArtifactError,
+    ArtifactMissing,
+    ArtifactStore,
+    Keys,
+)
 from modelyard.cluster.client import ApiError, Client
 from modelyard.cluster.resources import CONFIG_MAPS, SECRETS
 from modelyard.decide.experiment_model import PROJECT_TAG, Problem, Run
+from modelyard.settings import Settings
 from modelyard.sources import configmap, git
 from modelyard.sources import keep as copies
 from modelyard.sources.address import shown
 from modelyard.sources.credentials import FIELD, Credentials
 from modelyard.sources.errors import SourceError, SourceNotFound, SourceUnreachable
+from modelyard.sources.s3 import S3Project, artifact_directory, keys_of, reading
+from modelyard.tracking.client import TrackingError, TrackingUnreachable
+
+PROJECT_ARTIFACT = "modelyard/project.tar.gz"
+"""Where `mlflow run` keeps a local directory, below the artifacts of the run that it names in `project.run`."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -69,17 +81,21 @@ class ProjectSources:
         self,
         client: Client,
         store: ArtifactStore | None,
-        get_run: Callable[[str], Run | None] = lambda _: None,
-        git_source: Git | None = None,
+        get_run: Callable[[str], Run | None],
+        git_source: Git | None,
+        settings: Settings,
     ) -> None:
         """`get_run` returns a run of the tracking server. Without `store` there are git and image sources alone."""
         self._client = client
         self._store = store
+        self._settings = settings
         self._get_run = get_run
         self._git = git_source or git.GitSource()
         self._directories = _Memory()
         self._stored: OrderedDict[str, None] = OrderedDict()
         """Digests whose files are in the store."""
+        self._seen: OrderedDict[str, str] = OrderedDict()
+        """Digests of what was read in S3, by where it is and how it was."""
         self._lock = threading.Lock()
 
     def pin(self, experiment: Experiment, commit: str | None = None) -> Pinned | Problem:
@@ -92,6 +108,10 @@ class ProjectSources:
         assert source is not None
         try:
             return replace(self._pin(experiment, source, commit), namespace=experiment.metadata.namespace)
+        except TrackingError as error:
+            unreachable = isinstance(error, TrackingUnreachable)
+            reason = Reason.TRACKING_SERVER_UNREACHABLE if unreachable else Reason.TRACKING_SERVER_REFUSED
+            return Problem(reason, str(error), transient=unreachable)
         except (SourceError, ArtifactError) as error:
             return _problem(error)
 
@@ -129,6 +149,8 @@ class ProjectSources:
             return self._pin_git(experiment, source.git, fixed)
         if source.config_map:
             return self._pin_config_map(experiment, source.config_map, fixed)
+        if source.s3:
+            return self._pin_s3(experiment.metadata.namespace, source.s3, fixed)
         if source.run:
             return self._pin_run(source.run)
         assert source.image is not None
@@ -156,6 +178,45 @@ class ProjectSources:
         files = copies.in_memory(configmap.files(body))
         return _of_kept(self._kept_files(copies.digest(files), origin), copies.directory(files), files)
 
+    def _pin_s3(self, namespace: str, source: S3Source, fixed: str | None) -> Pinned:
+        if fixed and _DIGEST.fullmatch(fixed) and self._holds(fixed):
+            return _of_kept(self._kept_files(fixed, source.uri))
+        where = (namespace, source.endpoint, source.uri, source.secret_ref)
+        project = S3Project(self._reading(namespace, source), source.uri)
+        seen = f"{where}{project.fingerprint()}"
+        if (known := self._seen.get(seen)) and self._holds(known):
+            return _of_kept(self._kept_files(known, source.uri))
+        pinned = self._copied(project, source.uri)
+        with self._lock:
+            self._seen[seen] = pinned.content
+            while len(self._seen) > _STORED:
+                self._seen.popitem(last=False)
+        return pinned
+
+    def _copied(self, project: S3Project, origin: str) -> Pinned:
+        """Read a project and keep it at once: a moment later it may be another."""
+        with TemporaryDirectory(prefix="modelyard-project-") as scratch:
+            content = copies.on_disk(project.bring(Path(scratch)))
+            files = self._kept_files(copies.digest(content), origin)
+            directory = copies.directory(content)
+            self._upload(files.digest, content)
+        return _of_kept(files, directory)
+
+    def _reading(self, namespace: str, source: S3Source) -> ArtifactStore:
+        """Return what reads a source, with the credentials that it is to be read with."""
+        secret = source.secret_ref.name if source.secret_ref else None
+        field = "spec.project.s3.secretRef"
+        if secret:
+            keys = keys_of(secret, read_secret(self._client, namespace, secret, field))
+        elif source.endpoint:
+            # The installation's credentials are for its own store.
+            keys = Keys()
+        elif self._settings.reader_access_key and self._settings.reader_secret_key:
+            keys = Keys(self._settings.reader_access_key, self._settings.reader_secret_key)
+        else:
+            raise SourceNotFound(f"{field}: name a Secret: this installation has no read-only credentials of its own")
+        return reading(self._settings, source.uri, source.endpoint, source.region, keys)
+
     def _pin_run(self, source: RunSource) -> Pinned:
         run = self._get_run(source.id)
         if run is None:
@@ -173,12 +234,28 @@ class ProjectSources:
             return _of_git(files, None)
         if isinstance(files, ImageFiles):
             return _of_image(files)
-        if not _DIGEST.fullmatch(files.digest) or not self._holds(files.digest):
-            raise SourceNotFound(
-                f"spec.project.run.id: the files of run {source.id}, {files.origin}, are not kept any more"
-            )
         # Whoever may write tags must not thereby name any object of the store.
-        return _of_kept(self._kept_files(files.digest, files.origin))
+        if _DIGEST.fullmatch(files.digest) and self._holds(files.digest):
+            return _of_kept(self._kept_files(files.digest, files.origin))
+        return self._of_artifact(run, files)
+
+    def _of_artifact(self, run: Run, files: KeptFiles) -> Pinned:
+        """Take over files that a run has as its artifact: `mlflow run` puts them there."""
+        gone = f"spec.project.run.id: the files of run {run.run_id}, {files.origin}, are not kept any more"
+        directory = artifact_directory(run.artifact_uri, self._settings.artifacts_destination)
+        if directory is None:
+            raise SourceNotFound(gone)
+        with self._lock:
+            known = self._seen.get(run.run_id)
+        if known and self._holds(known):
+            return _of_kept(self._kept_files(known, files.origin))
+        try:
+            pinned = self._copied(S3Project(self._artifacts, f"{directory}/{PROJECT_ARTIFACT}"), files.origin)
+        except ArtifactMissing as error:
+            raise SourceNotFound(gone) from error
+        with self._lock:
+            self._seen[run.run_id] = pinned.content
+        return pinned
 
     def _credentials(self, namespace: str, secret: str | None) -> Credentials | None:
         if secret is None:
@@ -224,7 +301,7 @@ class ProjectSources:
         return self._store
 
 
-def read_secret(client: Client, namespace: str, name: str, where: str) -> Mapping[str, object]:
+def read_secret(client: Client, namespace: str, name: str, where: str) -> Mapping[str, Any]:
     """Return a Secret as the API server shows it; `where` names the field that refers to it.
 
     Raises `SourceNotFound`; `ApiError` where the API server does not answer.

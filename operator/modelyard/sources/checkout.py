@@ -21,6 +21,7 @@ from dulwich.objects import Blob, Commit, ObjectID, Tree
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
+from modelyard.sources import archives
 from modelyard.sources.address import joined, parse, shown
 from modelyard.sources.credentials import FIELD, Credentials
 from modelyard.sources.errors import SourceError, SourceNotFound
@@ -225,7 +226,10 @@ def fetch(client: GitClient, path: str, repository: Repo, commit: str | None, fi
     """Fetch one commit without its history, or, with None, everything that the server's refs reach."""
 
     def wants(refs: Mapping[Ref, ObjectID], depth: int | None = None) -> list[ObjectID]:  # noqa: ARG001
-        return [ObjectID(commit.encode())] if commit else sorted(set(refs.values()))
+        if commit:
+            return [ObjectID(commit.encode())]
+        # What a tag points at is told, too, and comes with the tag; it may not be asked for.
+        return sorted({value for name, value in refs.items() if not name.endswith(b"^{}")})
 
     client.fetch(path, repository, determine_wants=wants, depth=1 if commit else None, filter_spec=filter_spec)
 
@@ -234,15 +238,10 @@ def write(files: Checkout, entries: Iterator[Entry], destination: Path, meter: M
     """Write files below an existing directory; return how many. The meter's bytes are counted here."""
     count = 0
     for entry in entries:
-        target = destination / entry.path
-        target.parent.mkdir(parents=True, exist_ok=True)
         if entry.link is not None:
-            target.symlink_to(entry.link)
+            archives.link(destination, entry.path, entry.link, "the project")
         else:
-            data = files.blob(entry.blob, entry.path)
-            meter.grow(entry.path, 0, len(data))
-            with target.open("xb") as file:
-                file.write(data)
-            target.chmod(0o775 if entry.executable else 0o664)
+            content = io.BytesIO(files.blob(entry.blob, entry.path))
+            archives.write(destination, entry.path, content.read, meter, executable=entry.executable)
         count += 1
     return count

@@ -13,9 +13,7 @@ from dulwich.objects import Commit, ObjectID, Tag
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
-from modelyard.api.project_files import Directory as ProjectDirectory
-from modelyard.api.project_files import GitFiles
-from modelyard.projects.mlproject import find_mlproject
+from modelyard.api.project_files import Directory, GitFiles
 from modelyard.sources.address import shown
 from modelyard.sources.checkout import Checkout, checkout, fetch, write
 from modelyard.sources.credentials import Credentials
@@ -26,20 +24,15 @@ from modelyard.sources.transport import Bounds, connection
 RESOLVE_SECONDS = 20.0
 READ_SECONDS = 60.0
 READ_LIMIT = 256 << 20
+LIMITS = Limits(file=256 << 20)
+"""A file of a repository is in memory as a whole, when it is written."""
+
 _REFS_LIMIT = 32 << 20
 
 _FULL_SHA = re.compile(r"[0-9a-f]{40}")
 _SHORT_SHA = re.compile(r"[0-9a-f]{7,39}")
 _BRANCHES = "refs/heads/"
 _COMMITS_ALONE = b"tree:0"
-
-
-@dataclass(frozen=True)
-class Directory:
-    """A project's directory: the names in it, and the text of its MLproject file, if it has one."""
-
-    names: frozenset[str]
-    mlproject: str | None
 
 
 @dataclass(frozen=True)
@@ -52,10 +45,6 @@ class Resolved:
 
 class GitSource:
     """Resolves revisions and reads directories. Every call is bounded; faults are raised as `SourceError`."""
-
-    def resolve(self, url: str, revision: str) -> str:
-        """Return the commit that a branch, a tag or HEAD names now; a full SHA is itself."""
-        return self.find(url, revision).commit
 
     def find(self, url: str, revision: str, credentials: Credentials | None = None) -> Resolved:
         """Return what a branch, a tag, HEAD or a commit's first digits name now; a full SHA is itself."""
@@ -74,44 +63,29 @@ class GitSource:
             return Resolved(_complete(url, revision, refs, credentials))
         raise SourceNotFound(f"{shown(url)} has no branch or tag {revision!r}")
 
-    def directory(self, files: GitFiles, credentials: Credentials | None = None) -> ProjectDirectory:
+    def directory(self, files: GitFiles, credentials: Credentials | None = None) -> Directory:
         """Return what the project's directory holds, with its submodules."""
         with checkout(READ_SECONDS, READ_LIMIT, credentials, content=TEXT_LIMIT) as files_of:
             return _directory(files_of, files)
-
-    def read(self, url: str, commit: str, path: str) -> Directory:
-        """Return what the project's directory holds at a commit."""
-        found = self.directory(GitFiles(url, commit, path))
-        name = find_mlproject({path for path in found.paths if "/" not in path})
-        names = frozenset(path.partition("/")[0] for path in found.paths)
-        return Directory(names, found.texts[name] if name else None)
 
 
 def bring(files: GitFiles, credentials: Credentials | None, destination: Path, bounds: tuple[float, int]) -> int:
     """Write a project's files below `destination`, within seconds and bytes; return how many. Raises `SourceError`."""
     with checkout(*bounds, credentials) as found:
-        meter = Meter(Limits(total=bounds[1]), "the project")
+        meter = Meter(LIMITS, "the project")
         entries = found.entries(found.place(files.url, files.commit, files.path), meter, submodules=files.submodules)
         return write(found, entries, destination, meter)
 
 
-def _directory(found: Checkout, files: GitFiles) -> ProjectDirectory:
-    meter = Meter(Limits(), "the project")
+def _directory(found: Checkout, files: GitFiles) -> Directory:
+    meter = Meter(LIMITS, "the project")
     place = found.place(files.url, files.commit, files.path)
     entries = {entry.path: entry for entry in found.entries(place, meter, submodules=files.submodules)}
     # What is too large to be read did not come, or is not looked at.
     sizes = {path: size for path in filter(is_text, entries) if (size := found.size(entries[path])) is not None}
     texts = {path: found.blob(entries[path].blob, path).decode(errors="replace") for path in chosen(sizes)}
     check_project_file(entries, texts)
-    return ProjectDirectory(frozenset(entries), texts)
-
-
-@contextmanager
-def fetched(url: str, commit: str, seconds: float, limit: int) -> Iterator[Checkout]:
-    """Fetch one commit; what was fetched goes with the context. Raises `SourceError`."""
-    with checkout(seconds, limit) as found:
-        found.place(url, commit, ".")
-        yield found
+    return Directory(frozenset(entries), texts)
 
 
 def _find(refs: Mapping[Ref, ObjectID], revision: str) -> str | None:

@@ -10,18 +10,18 @@ import hashlib
 import io
 import os
 import tarfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, Protocol, cast
+from typing import IO, BinaryIO
 
 from modelyard.api.project_files import Directory
+from modelyard.sources.archives import Readable, tar, unpack_tar
 from modelyard.sources.errors import SourceNotFound
-from modelyard.sources.limits import Limits, Meter, check_project_file, chosen, is_text, safe_link, safe_path
+from modelyard.sources.limits import Limits, Meter, check_project_file, chosen, is_text
 
 LIMITS = Limits(total=256 << 20, file=256 << 20, count=20_000)
+_WHAT = "the kept project"
 _CHUNK = 1 << 20
 
 
@@ -41,13 +41,6 @@ class File:
         if self.source is not None:
             return self.source.open("rb")
         return io.BytesIO(self.data or b"")
-
-
-class Readable(Protocol):
-    """What a copy is read from."""
-
-    def read(self, size: int = ..., /) -> bytes:
-        """Return at most so many bytes; none at the end."""
 
 
 Content = tuple[File, ...]
@@ -119,41 +112,21 @@ def pack(content: Content, target: IO[bytes]) -> None:
 
 
 def unpack(stream: Readable, expected: str, destination: Path, limits: Limits = LIMITS) -> int:
-    """Write a copy's files below an existing directory; return how many.
+    """Write a copy's files below an empty directory; return how many.
 
     Raises `SourceNotFound` where they are not those of the digest, or more than the limits allow.
     """
-    total, meter = _Digest(), Meter(limits, "the kept project")
-    with _archive(stream) as archive:
-        for member in archive:
-            path = safe_path(member.name, "the kept project")
-            meter.add(path, member.size)
-            place = destination / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if member.issym():
-                link = safe_link(path, member.linkname, "the kept project")
-                total.begin(File(path, link=link))
-                place.symlink_to(link)
-                continue
-            content = archive.extractfile(member) if member.isreg() else None
-            if content is None:
-                raise SourceNotFound(f"the kept project has {path}, which is neither a file nor a link")
-            executable = bool(member.mode & 0o100)
-            total.begin(File(path, member.size, executable))
-            with place.open("xb") as file:
-                for chunk in iter(lambda content=content: content.read(_CHUNK), b""):  # type: ignore[misc]
-                    total.update(chunk)
-                    file.write(chunk)
-            place.chmod(0o775 if executable else 0o664)
-    if total.hex() != expected:
-        raise SourceNotFound("the kept project was altered: its files are not those of its name")
-    return meter.count
+    unpack_tar(stream, destination, Meter(limits, _WHAT), _WHAT)
+    content = on_disk(destination)
+    if digest(content) != expected:
+        raise SourceNotFound(f"{_WHAT} was altered: its files are not those of its name")
+    return len(content)
 
 
 def read_directory(stream: Readable) -> Directory:
     """Return what a copy's files say of how they are run, without writing any. Raises `SourceNotFound`."""
-    meter, sizes, texts = Meter(LIMITS, "the kept project"), {}, {}
-    with _archive(stream) as archive:
+    meter, sizes, texts = Meter(LIMITS, _WHAT), {}, {}
+    with tar(stream, _WHAT) as archive:
         for member in archive:
             meter.add(member.name, member.size)
             sizes[member.name] = member.size
@@ -162,15 +135,6 @@ def read_directory(stream: Readable) -> Directory:
     wanted = chosen({path: sizes[path] for path in texts})
     check_project_file(sizes, texts)
     return Directory(frozenset(sizes), {path: texts[path] for path in wanted})
-
-
-@contextmanager
-def _archive(stream: Readable) -> Iterator[tarfile.TarFile]:
-    try:
-        with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|gz") as archive:
-            yield archive
-    except (tarfile.TarError, zlib.error, EOFError) as error:
-        raise SourceNotFound(f"the kept project cannot be read: {error}") from error
 
 
 class _Digest:

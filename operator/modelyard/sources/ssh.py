@@ -33,7 +33,7 @@ class Session:
         self._transport = paramiko.Transport(connect())
         self.channel: paramiko.Channel | None = None
 
-    def run(self, command: str, seconds: float, read_seconds: float) -> paramiko.Channel:
+    def run(self, command: str, variables: dict[str, str], seconds: float, read_seconds: float) -> paramiko.Channel:
         """Check the server, sign in and start the command; `seconds` bound each of these steps.
 
         Raises `SourceError`, OSError, EOFError.
@@ -54,6 +54,7 @@ class Session:
             transport.auth_publickey(self._address.user, self._key)
             channel = transport.open_session(timeout=seconds)
             channel.settimeout(read_seconds)
+            channel.update_environment(variables)
             channel.exec_command(command)
         except paramiko.AuthenticationException as error:
             raise SourceNotFound(

@@ -255,14 +255,15 @@ class _SshClient(_StreamClient):
         self,
         cmd: bytes,
         path: str | bytes,
-        protocol_version: int | None = None,  # noqa: ARG002
+        protocol_version: int | None = None,
     ) -> tuple[Protocol, Callable[[], bool], IO[bytes] | None]:
-        """Connect. Version 0 is what every server speaks: one that takes no variables would not hear of another."""
-        self._version(0)
+        """Connect. A server that takes no variables does not hear of the version, and speaks its own."""
         session = self._session = Session(self._address, self._credentials, self._socket)
         self._opened.append(session.close)
         where = path.decode() if isinstance(path, bytes) else path
-        channel = session.run(f"git-{cmd.decode()} {shlex.quote(where)}", _SSH_STEP_SECONDS, _READ_SECONDS)
+        variables = {"GIT_PROTOCOL": f"version={self._version(protocol_version)}"}
+        command = f"git-{cmd.decode()} {shlex.quote(where)}"
+        channel = session.run(command, variables, _SSH_STEP_SECONDS, _READ_SECONDS)
         incoming = channel.makefile("rb")
 
         def write(data: bytes) -> int:

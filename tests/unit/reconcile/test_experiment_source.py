@@ -13,10 +13,23 @@ from modelyard.cluster.client import ApiError
 from modelyard.cluster.resources import CONFIG_MAPS
 from modelyard.decide.experiment_model import PROJECT_TAG, Problem, Run
 from modelyard.reconcile.experiment_source import Pinned, ProjectSources
+from modelyard.settings import Settings
+from tests.fakes.artifacts import SETTINGS as STORE
 from tests.fakes.artifacts import Bucket, bucket
 from tests.fakes.cluster import FakeClient
 from tests.unit.sources.gitserver import Repository, over_http
 
+SETTINGS = Settings(
+    **{name: getattr(STORE, name) for name in ("artifact_store", "s3_endpoint", "s3_region", "git_managers")},
+    tracking_uri="http://tracking:5000",
+    reader_access_key="reader",
+    reader_secret_key="reader-secret",
+    serving_image="serving",
+    training_image="training",
+    operator_image="operator",
+    image_pull_policy="Always",
+    watch_namespaces=(),
+)
 FILES = {"MLproject": "name: churn", "train.py": "print(1)", "python_env.yaml": "python: '3.12'"}
 RUN = "0" * 31 + "1"
 
@@ -34,7 +47,7 @@ class World:
         self.bucket = store
         self.client = FakeClient()
         self.runs: dict[str, Run] = {}
-        self.sources = ProjectSources(self.client, store.store(), self.runs.get)
+        self.sources = ProjectSources(self.client, store.store(), self.runs.get, None, SETTINGS)
 
     def put(self, kind: str, name: str, data: dict[str, str]) -> None:
         metadata = {"name": name, "namespace": "ml"}
@@ -198,7 +211,7 @@ def test_a_secret_that_the_operator_may_not_read_is_told_with_the_charts_setting
         raise ApiError(403, "Forbidden", path)
 
     refusing: Callable[[str, str], None] = forbid
-    sources = ProjectSources(FakeClient(refusing), None)
+    sources = ProjectSources(FakeClient(refusing), None, lambda _: None, None, SETTINGS)
     found = sources.pin(experiment({"git": {"url": "https://git.example/x", "secretRef": {"name": "key"}}}))
     assert isinstance(found, Problem)
     assert "the operator may not read Secret key: the chart's projects.secretNames" in found.message

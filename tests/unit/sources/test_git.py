@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,12 +12,24 @@ from typing import Any
 import pytest
 from dulwich import porcelain
 
-from modelyard.sources import fetch, git, transport
+from modelyard.api.project_files import Directory, GitFiles
+from modelyard.sources import git, transport
 from modelyard.sources.errors import SourceError, SourceNotFound, SourceUnreachable
-from modelyard.sources.git import GitSource
+from modelyard.sources.git import GitSource, bring
+from modelyard.sources.limits import Limits
 from tests.unit.sources.gitserver import Repository, over_http, over_tcp
 
 Serve = Callable[[Repository], AbstractContextManager[str]]
+
+
+def resolve(url: str, revision: str) -> str:
+    return GitSource().find(url, revision).commit
+
+
+def read(url: str, commit: str, path: str) -> Directory:
+    return GitSource().directory(GitFiles(url, commit, path))
+
+
 PROJECT = {"MLproject": "name: first", "train.py": "print(1)", "nested/deep/mlproject": "name: nested"}
 
 
@@ -39,7 +51,7 @@ def test_a_branch_or_tag_is_resolved_to_its_commit(repository: Repository, serve
     repository.tag("v2", annotated=True)
     repository.branch("feature/x")
     with serve(repository) as url:
-        assert GitSource().resolve(url, revision) == commit
+        assert resolve(url, revision) == commit
 
 
 def test_a_moved_branch_resolves_anew_while_a_tag_stays(repository: Repository, serve: Serve) -> None:
@@ -47,25 +59,27 @@ def test_a_moved_branch_resolves_anew_while_a_tag_stays(repository: Repository, 
     repository.tag("v1", annotated=True)
     second = repository.commit({"train.py": "print(2)"})
     with serve(repository) as url:
-        assert GitSource().resolve(url, "main") == second
-        assert GitSource().resolve(url, "v1") == first
-        assert GitSource().resolve(url, second[:10]) == second
+        assert resolve(url, "main") == second
+        assert resolve(url, "v1") == first
+        assert resolve(url, second[:10]) == second
+        assert resolve(url, first[:7]) == first
+        with pytest.raises(SourceNotFound, match="no branch, tag or commit"):
+            resolve(url, "0000000")
 
 
 def test_a_full_commit_is_itself_without_asking_anybody() -> None:
-    assert GitSource().resolve("http://127.0.0.1:1/x.git", "a" * 40) == "a" * 40
+    assert resolve("http://127.0.0.1:1/x.git", "a" * 40) == "a" * 40
 
 
 def test_a_directory_is_read_at_a_commit(repository: Repository, serve: Serve) -> None:
     first = repository.commit(PROJECT)
     second = repository.commit({"MLproject": "name: second"})
     with serve(repository) as url:
-        source = GitSource()
-        assert source.read(url, first, ".").mlproject == "name: first"
-        assert source.read(url, second, "").mlproject == "name: second"
-        nested = source.read(url, second, "nested/deep/")
-        assert (set(nested.names), nested.mlproject) == ({"mlproject"}, "name: nested")
-        assert source.read(url, second, "nested").mlproject is None
+        assert read(url, first, ".").texts == {"MLproject": "name: first", "nested/deep/mlproject": "name: nested"}
+        assert read(url, first, ".").paths == set(PROJECT)
+        assert read(url, second, "").texts["MLproject"] == "name: second"
+        assert read(url, second, "nested/deep/") == Directory(frozenset({"mlproject"}), {"mlproject": "name: nested"})
+        assert read(url, second, "nested").paths == {"deep/mlproject"}
 
 
 def test_an_unknown_revision_commit_or_directory_is_for_a_person_to_correct(
@@ -74,24 +88,24 @@ def test_an_unknown_revision_commit_or_directory_is_for_a_person_to_correct(
     commit = repository.commit(PROJECT)
     with serve(repository) as url:
         with pytest.raises(SourceNotFound, match="no branch or tag 'mian'"):
-            GitSource().resolve(url, "mian")
+            resolve(url, "mian")
         with pytest.raises(SourceNotFound, match="no commit " + "b" * 40):
-            GitSource().read(url, "b" * 40, ".")
+            read(url, "b" * 40, ".")
         for path in ("other", "train.py", "../x"):
             with pytest.raises(SourceNotFound, match="no directory"):
-                GitSource().read(url, commit, path)
+                read(url, commit, path)
 
 
 def test_a_repository_that_is_not_there_is_not_found(repository: Repository) -> None:
     repository.commit(PROJECT)
     with over_http(repository) as url, pytest.raises(SourceNotFound, match="no git repository at"):
-        GitSource().resolve(url.replace("churn", "other"), "main")
+        resolve(url.replace("churn", "other"), "main")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x.git", "git://127.0.0.1:1/x.git", "http://no-such.invalid/x.git"])
 def test_a_server_that_does_not_answer_is_unreachable(url: str) -> None:
     with pytest.raises(SourceUnreachable):
-        GitSource().resolve(url, "main")
+        resolve(url, "main")
 
 
 @pytest.fixture
@@ -107,16 +121,49 @@ def test_a_server_that_says_nothing_is_unreachable_in_time(
 ) -> None:
     monkeypatch.setattr(transport, "_READ_SECONDS", 0.2)
     with pytest.raises(SourceUnreachable):
-        GitSource().resolve(f"{scheme}://127.0.0.1:{mute}/x.git", "main")
+        resolve(f"{scheme}://127.0.0.1:{mute}/x.git", "main")
 
 
-def test_an_exchange_ends_at_its_deadline_and_at_its_size(repository: Repository, serve: Serve) -> None:
+def test_an_exchange_ends_at_its_deadline_and_at_its_size(repository: Repository, serve: Serve, tmp_path: Path) -> None:
     commit = repository.commit({**PROJECT, "data.csv": "1,2,3\n" * 1000})
     with serve(repository) as url:
-        with pytest.raises(SourceNotFound, match="sends more than"), git.fetched(url, commit, 60, 100):
-            pytest.fail("the limit was passed")
-        with pytest.raises(SourceUnreachable, match="did not finish"), git.fetched(url, commit, -1, 1 << 20):
-            pytest.fail("the deadline was passed")
+        with pytest.raises(SourceNotFound, match="sends more than"):
+            bring(GitFiles(url, commit), None, tmp_path, (60, 100))
+        with pytest.raises(SourceUnreachable, match="did not finish"):
+            bring(GitFiles(url, commit), None, tmp_path, (0, 1 << 20))
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git", b"0fff"], ids=["http", "git"]
+)
+def test_a_server_that_sends_a_byte_now_and_then_is_cut_at_the_deadline(
+    greeting: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git, "RESOLVE_SECONDS", 0.6)
+    over = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        peer, _ = server.accept()
+        with peer:
+            try:
+                peer.sendall(greeting)
+                while not over.wait(0.05):
+                    peer.sendall(b"0")
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,))
+        thread.start()
+        scheme = "http" if greeting.startswith(b"HTTP") else "git"
+        began = time.monotonic()
+        try:
+            with pytest.raises(SourceUnreachable, match="did not finish within"):
+                resolve(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/x.git", "main")
+        finally:
+            over.set()
+            thread.join()
+    assert time.monotonic() - began < 5
 
 
 def test_a_dumb_http_server_does_as_well(repository: Repository, tmp_path: Path) -> None:
@@ -135,37 +182,38 @@ def test_a_dumb_http_server_does_as_well(repository: Repository, tmp_path: Path)
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/.git"
         try:
-            assert GitSource().resolve(url, "main") == commit
-            assert GitSource().read(url, commit, ".").mlproject == "name: first"
+            assert resolve(url, "main") == commit
+            assert read(url, commit, ".").texts["MLproject"] == "name: first"
         finally:
             server.shutdown()
             thread.join()
 
 
-def test_the_init_container_writes_the_projects_directory(repository: Repository, serve: Serve, tmp_path: Path) -> None:
-    (repository.directory / "run.sh").write_text("exit 0")
-    (repository.directory / "run.sh").chmod(0o755)
-    (repository.directory / "link.py").symlink_to("train.py")
-    commit = repository.commit({**PROJECT, "run.sh": "exit 0", "link.py": "print(1)"})
-    destination = tmp_path / "workspace"
-    destination.mkdir()
+def test_a_file_that_is_too_large_to_say_how_to_run_is_only_named(repository: Repository, serve: Serve) -> None:
+    commit = repository.commit({**PROJECT, "data.txt": "x" * (1 << 20) + "x", "requirements.txt": "numpy"})
     with serve(repository) as url:
-        assert fetch.main([url, commit, ".", str(destination)]) == 0
-    assert (destination / "train.py").read_text() == "print(1)"
-    assert (destination / "nested/deep/mlproject").read_text() == "name: nested"
-    assert (destination / "link.py").is_symlink()
-    assert subprocess.run([destination / "run.sh"], check=False, executable="/bin/sh").returncode == 0
+        found = read(url, commit, ".")
+    assert "data.txt" in found.paths
+    assert set(found.texts) == {"MLproject", "nested/deep/mlproject", "requirements.txt"}
 
 
-def test_a_fetch_that_fails_leaves_one_line_for_the_kubelet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = tmp_path / "termination-log"
-    log.touch()
-    assert fetch.main(["git://127.0.0.1:1/x.git", "a" * 40, ".", str(tmp_path)], log) == 1
-    assert log.read_text().startswith("git://127.0.0.1:1/x.git: ")
-    assert len(log.read_text().splitlines()) == 1
-    assert capsys.readouterr().err.strip() == log.read_text()
+@pytest.mark.parametrize("target", ["/etc/passwd", "../x", "nested/../../x", "nested/../train.py"])
+def test_a_link_that_leads_elsewhere_is_refused(repository: Repository, serve: Serve, target: str) -> None:
+    repository.commit(PROJECT)
+    commit = repository.link("link.py", target)
+    with serve(repository) as url, pytest.raises(SourceNotFound, match=r"link link\.py that leads out of the project"):
+        read(url, commit, ".")
+
+
+def test_more_files_than_a_project_may_have_are_refused(
+    repository: Repository, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = repository.commit({f"{index}.py": "" for index in range(5)})
+    monkeypatch.setattr(git, "LIMITS", Limits(count=4))
+    with serve(repository) as url, pytest.raises(SourceNotFound, match="more than 4 files"):
+        read(url, commit, ".")
 
 
 def test_other_schemes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="is no http"):
-        GitSource().resolve(f"file://{tmp_path}", "main")
+    with pytest.raises(SourceError, match="is no https://"):
+        resolve(f"file://{tmp_path}", "main")
