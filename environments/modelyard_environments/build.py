@@ -176,7 +176,7 @@ class Builder:
         if minor != wanted and (found := self._uv.find(minor)):
             self._notes.append(f"Python {wanted} cannot be downloaded ({why}): Python {version_of(found)} is used")
             return found
-        note = f"python={wanted} is left out, Python {running} of the image is used ({why})"
+        note = f"Python {wanted} is left out, Python {running} of the image is used ({why})"
         self._notes.append(note)
         return self._image
 

@@ -98,9 +98,15 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def last_words(said: Sequence[str]) -> str:
-    """Return what tells most: what uv says after the sign of a failure, else the last line. No credentials."""
+    """Return what tells most: what uv says after the sign of a failure, else the last line. No credentials.
+
+    Of a chain of causes the last one tells most: those between are left out.
+    """
     crosses = [number for number, line in enumerate(said) if line.lstrip().startswith((_CROSS, "error:"))]
-    lines = said[crosses[-1] :] if crosses else [line for line in said if line.strip()][-1:]
+    lines = list(said[crosses[-1] :] if crosses else [line for line in said if line.strip()][-1:])
+    causes = [number for number, line in enumerate(lines) if line.lstrip().startswith("cause:")]
+    if len(causes) > 2:
+        lines = [*lines[: causes[0]], *lines[causes[-1] :]]
     words = " ".join(" ".join(lines).translate(_DRAWN).split())
     return without_credentials(words)[:800]
 

@@ -31,7 +31,7 @@ class Uv:
 
     def satisfied(self, python: Path, requirements: Path) -> bool:
         """Whether a Python's packages are what is asked for, without asking an index."""
-        command = ["pip", "install", "--offline", "--dry-run", "--check", "--python", str(python), "-r"]
+        command = ["pip", "install", "--offline", "--dry-run", "--python", str(python), "-r"]
         try:
             said = list(self._run([*command, str(requirements)], "comparing"))
         except Failed:
@@ -59,11 +59,17 @@ class Uv:
         return Path(path)
 
     def create(self, python: Path) -> Path:
-        """Make an empty environment with pip; return its Python."""
-        command = ["venv", "--allow-existing", "--no-project", "--seed", "--python", str(python), str(self.root)]
+        """Make an environment, with pip if the index has it; return its Python."""
+        command = ["venv", "--allow-existing", "--no-project", "--python", str(python), str(self.root)]
         for _ in self._run(command, "making an environment"):
             pass
-        return self.root / "bin" / "python"
+        own = self.root / "bin" / "python"
+        try:
+            for _ in self._run(["pip", "install", "--python", str(own), "pip"], "installing pip"):
+                pass
+        except Failed as error:
+            say(f"without pip: {error}")
+        return own
 
     def install(self, python: Path, files: Sequence[Path], what: str, *options: str) -> None:
         """Install what requirement files say. Raises `Failed` in uv's words."""
