@@ -32,7 +32,7 @@ def run(experiments: Experiments, output: Output, arguments: Namespace) -> int:
             )
         return Change.of_annotations({RUN_ANNOTATION: value})
 
-    experiment = experiments.edit(arguments.experiment, decide, f"set the annotation {RUN_ANNOTATION} there")
+    experiment = experiments.edit(arguments.experiment, decide, "set it there")
     if not output.is_json or not arguments.wait:
         _say_run(output, experiment, value)
     if not arguments.wait:
@@ -42,7 +42,7 @@ def run(experiments: Experiments, output: Output, arguments: Namespace) -> int:
 
 def _say_run(output: Output, experiment: Experiment, value: str) -> None:
     name = experiment.metadata.name
-    said = f"{name} runs {_what(experiment)} once more, {_when(experiment)}"
+    said = f"{name} runs once more, {_when(experiment)}: {_what(experiment)}"
     if output.is_json:
         output.json({"name": name, "namespace": experiment.metadata.namespace, "run": value, "message": said})
         return
@@ -58,9 +58,9 @@ def _what(experiment: Experiment) -> str:
     what = f"its entry point {spec.entry_point}"
     if spec.sweep:
         most = f" of at most {spec.sweep.max_trials} trials" if spec.sweep.max_trials else ""
-        what = f"its sweep{most}, {spec.sweep.parallelism} at a time,"
+        what = f"its sweep{most}, {spec.sweep.parallelism} at a time"
     git = spec.project.git if spec.project else None
-    return f"{what} of what {git.revision} is now" if git else what
+    return f"{what}, of the commit that {git.revision} names by then" if git else what
 
 
 def _when(experiment: Experiment) -> str:
@@ -116,7 +116,7 @@ def suspend(experiments: Experiments, output: Output, arguments: Namespace) -> i
     if was:
         return _say(output, experiment, f"{name} is suspended already", f"kubectl modelyard resume {name}")
     running = counts.running if counts else 0
-    on = f"; {running} that {'runs goes' if running == 1 else 'run go'} on to their end" if running else ""
+    on = {0: "", 1: "; the one that runs goes on"}.get(running, f"; the {running} that run go on")
     return _say(output, experiment, f"{name} is suspended: no trial is started{on}", f"kubectl modelyard resume {name}")
 
 

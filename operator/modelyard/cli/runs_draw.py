@@ -73,9 +73,9 @@ def _header(look: RunsLook, space: Space) -> list[Text]:
     seconds = elapsed(experiment, look.at)
     since = "" if seconds is None else f" {'for' if status.finished_at is None else 'in'} {short_age(seconds)}"
     rows = [Text.assemble((experiment.metadata.name, "bold"), "   ", styled(word), since)]
-    if look.execution:
-        begun = _begun(status.trigger) if look.execution == status.execution else ""
-        rows.append(_line("execution", f"{look.execution}{begun}"))
+    if execution := look.execution or status.execution:
+        begun = _begun(status.trigger) if execution == status.execution else ", one of before"
+        rows.append(_line("execution", f"{execution}{begun}"))
     if not space.is_low:
         rows.append(_line("project", _project(experiment)))
     if status.environment and (status.environment.packages or status.environment.message) and not space.is_low:
@@ -294,7 +294,7 @@ def _steps(look: RunsLook) -> list[Part]:
     experiment = look.experiment
     name, word = experiment.metadata.name, state(experiment)
     steps: list[tuple[str, str]] = []
-    if word == "Running" and look.execution == experiment.status.execution:
+    if word == "Running" and look.execution in (None, experiment.status.execution):
         steps.append((f"kubectl modelyard runs {name} --watch", "goes on looking"))
     if experiment.spec.suspend:
         steps.append((f"kubectl modelyard resume {name}", "starts trials again"))

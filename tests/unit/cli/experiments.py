@@ -161,7 +161,7 @@ class Lab:
         self.tracking.runs[run_id] = run
         return run
 
-    def trial(  # noqa: PLR0913 - what a trial is
+    def trial(
         self,
         index: int,
         value: float | None = None,
@@ -184,7 +184,7 @@ class Lab:
             EXECUTION_TAG: execution,
             TRIAL_TAG: str(index),
             JOB_TAG: job,
-            PARAMETERS_TAG: json.dumps(swept or {"depth": str(2 + index), "rate": f"0.0{index}1"}),
+            PARAMETERS_TAG: json.dumps({"depth": str(2 + index), "rate": f"0.0{index}1"} if swept is None else swept),
             **({OUTCOME_TAG: outcome[0], MESSAGE_TAG: outcome[1]} if outcome else {}),
             **fields.pop("tags", {}),
         }
