@@ -99,6 +99,11 @@ CASES = [
     ),
     Case("Experiment", SUCCEEDED, TRUE, Reason.COMPLETED, "Healthy"),
     Case("Experiment", SUCCEEDED, UNKNOWN, Reason.TRIALS_RUNNING, "Progressing", progressing=True),
+    Case("Experiment", SUCCEEDED, UNKNOWN, Reason.ENVIRONMENT_BUILDING, "Progressing", progressing=True),
+    Case("Experiment", SUCCEEDED, UNKNOWN, Reason.SUSPENDED, "Suspended"),
+    Case("Experiment", SUCCEEDED, UNKNOWN, Reason.SCHEDULED, "Healthy"),
+    Case("Experiment", READY, TRUE, Reason.FOLLOWING, "Healthy"),
+    Case("Experiment", READY, FALSE, Reason.TRACKING_SERVER_REFUSED, "Degraded", stalled=True),
     Case("Experiment", SUCCEEDED, FALSE, Reason.TRIALS_FAILED, "Degraded", stalled=True),
     Case("Experiment", SUCCEEDED, FALSE, Reason.NOT_GOOD_ENOUGH, "Degraded", stalled=True),
 ]

@@ -18,7 +18,13 @@ if obj.status == nil or obj.status.observedGeneration == nil
 end
 
 local succeeded = condition("Succeeded")
-if succeeded.status == "True" then
+if succeeded.status == "True" or condition("Ready").status == "True" then
+  return health("Healthy", succeeded.message or condition("Ready").message)
+end
+if succeeded.reason == "Suspended" then
+  return health("Suspended", succeeded.message)
+end
+if succeeded.reason == "Scheduled" then
   return health("Healthy", succeeded.message)
 end
 if condition("Stalled").status == "True" then
