@@ -126,10 +126,14 @@ def writer_policy(settings: StoreSettings) -> dict[str, Any]:
     )
 
 
+READABLE = ("artifacts", "prepared", "projects", "environments")
+"""Directories: models, what was prepared of them, kept copies of projects, and the environments of their programs."""
+
+
 def reader_policy(settings: StoreSettings) -> dict[str, Any]:
-    """Return the policy of the reader: list and read models and what was prepared of them, no records, no writes."""
+    """Return the policy of the reader: list and read what models and trials are run with, no records, no writes."""
     root = f"{settings.prefix}/" if settings.prefix else ""
-    below = [f"{root}{directory}/*" for directory in ("artifacts", "prepared")]
+    below = [f"{root}{directory}/*" for directory in READABLE]
     return _policy(
         {
             "Action": ["s3:ListBucket"],

@@ -54,15 +54,13 @@ def test_a_store_that_ignores_conditions_is_refused(bucket: Bucket) -> None:
         bootstrap.check_conditional_writes(bucket.s3, SETTINGS, Careless(SETTINGS, client=bucket.s3))
 
 
-def test_the_reader_may_only_read_artifacts_and_what_was_prepared_of_them() -> None:
+def test_the_reader_may_only_read_what_models_and_trials_are_run_with() -> None:
     listing, reading = bootstrap.reader_policy(SETTINGS)["Statement"]
     assert listing["Action"] == ["s3:ListBucket"]
-    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["team/artifacts/*", "team/prepared/*"]}}
+    below = ["team/artifacts/*", "team/prepared/*", "team/projects/*", "team/environments/*"]
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": below}}
     assert reading["Action"] == ["s3:GetObject"]
-    assert reading["Resource"] == [
-        "arn:aws:s3:::models/team/artifacts/*",
-        "arn:aws:s3:::models/team/prepared/*",
-    ]
+    assert reading["Resource"] == [f"arn:aws:s3:::models/{keys}" for keys in below]
 
 
 def _error(code: str) -> ClientError:
