@@ -12,7 +12,7 @@ from modelyard.api.sweep import TRIALS_LIMIT, Sweep, SweepAlgorithm
 from modelyard.decide.sweep import bayesian, random_search
 from modelyard.decide.sweep.model import State, Told
 from modelyard.decide.sweep.problems import check
-from modelyard.decide.sweep.space import space_of
+from modelyard.decide.sweep.space import Space, space_of
 from modelyard.decide.sweep.stopping import hopeless
 
 __all__ = ["State", "Told", "check", "hopeless", "propose", "size"]
@@ -23,9 +23,7 @@ def size(sweep: Sweep, types: Mapping[str, str]) -> int:
 
     `types` are the entry point's types of the parameters that it declares: int, float, string, path or uri.
     """
-    count = space_of(sweep, types).count
-    limits = (TRIALS_LIMIT, sweep.max_trials, count)
-    return min(limit for limit in limits if limit is not None)
+    return _size(sweep, space_of(sweep, types))
 
 
 def propose(
@@ -36,11 +34,16 @@ def propose(
     Those that are inactive by their `when` are not in it. Values are strings as they are logged and given to the
     program. Grid and Random do not look at `history`; Bayesian does at all but the trial itself.
     """
-    if index >= size(sweep, types):
-        return None
     space = space_of(sweep, types)
+    if index >= _size(sweep, space):
+        return None
     if sweep.algorithm is SweepAlgorithm.GRID:
         return space.combination(index)
     if sweep.algorithm is SweepAlgorithm.RANDOM or goal is None:
         return random_search.drawn(space, sweep.seed, index)
     return bayesian.suggested(space, goal, sweep.seed, index, history)
+
+
+def _size(sweep: Sweep, space: Space) -> int:
+    limits = (TRIALS_LIMIT, sweep.max_trials, space.count)
+    return min(limit for limit in limits if limit is not None)

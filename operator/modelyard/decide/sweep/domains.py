@@ -110,9 +110,8 @@ class Reals:
     def write(self, number: float) -> str:
         """Return the number as a person would write it, within the range: `0.0316228`, `2.0`, `1.5e-07`."""
         exact = Decimal(repr(number))
-        exponent = EXACT.subtract(self.high, self.low).adjusted() - _DECIMALS
-        if self.log:
-            exponent = min(exponent, exact.adjusted() - _DECIMALS + 1)
+        width = EXACT.subtract(self.high, self.low).adjusted()
+        exponent = min(width, exact.adjusted()) + 1 - _DECIMALS if self.log else width - _DECIMALS
         rounded = exact.quantize(Decimal(1).scaleb(exponent), context=EXACT)
         inside = min(max(rounded, self.low), self.high)
         if inside and abs(inside) < _SMALLEST_PLAIN:
