@@ -83,6 +83,8 @@ def waiting(experiment: Experiment, next_at: datetime, now: datetime) -> Experim
     update = {"observed_generation": experiment.metadata.generation, "next_schedule_at": timestamp(next_at)}
     if before.execution is None:
         verdict = _unknown(Reason.SCHEDULED, f"it runs at {timestamp(next_at)}, as spec.schedule says")
+        if experiment.spec.suspend:
+            verdict = _unknown(Reason.SUSPENDED, "spec.suspend holds the schedule back")
         return before.model_copy(update={**update, "conditions": _conditions(experiment, verdict, now=now)})
     said = tuple(
         item.model_copy(update={"observed_generation": experiment.metadata.generation}) for item in before.conditions

@@ -94,7 +94,7 @@ class ExperimentReconciler:
         """Reconcile one object."""
         body = self._client.find(of_kind(Experiment), namespace, name)
         if body is None or body["metadata"].get("deletionTimestamp"):
-            self._forget(f"{namespace}/{name}")
+            self._abandon(f"{namespace}/{name}")
             return Outcome()
         experiment = Experiment.parse(body)
         if experiment.spec.project is None:
@@ -108,6 +108,9 @@ class ExperimentReconciler:
         choice = choose(experiment, self._clock())
         if choice is None:
             return self._wait(experiment)
+        if experiment.status.trigger is None and is_over(experiment, None) and not choice.fresh:
+            # An operator of before triggers finished it, and named it by another hash: it is not run again for that.
+            return self._rest(experiment)
         try:
             fixed = self._parts.sources.pin(experiment, fixed_content(experiment, choice))
         except ArtifactError as error:
@@ -122,6 +125,10 @@ class ExperimentReconciler:
         execution = Execution(name, choice.trigger, fixed.commit, fixed.content)
         if not choice.fresh and is_over(experiment, execution):
             return self._rest(experiment)
+        return self._attempt(experiment, execution, fixed)
+
+    def _attempt(self, experiment: Experiment, execution: Execution, fixed: Pinned) -> Outcome:
+        """Run what was fixed; what does not answer, or refuses, is told."""
         try:
             return self._run(experiment, execution, fixed)
         except TrackingError as error:
@@ -349,7 +356,19 @@ class ExperimentReconciler:
             log.info("experiment %s: %s: %s", _full_name(experiment), verdict.reason, verdict.message)
         return experiment.model_copy(update={"status": status})
 
-    def _forget(self, name: str) -> None:
+    def _abandon(self, name: str) -> None:
+        """End what still runs of an Experiment that is gone: its Jobs go with it, its runs would stay open.
+
+        Those that this process has not seen are ended when an Experiment of the name is made again.
+        """
+        now = int(self._clock().timestamp() * 1000)
+        try:
+            for runs in self._runs.known(name):
+                for run in runs.look():
+                    if not run.ended:
+                        self._parts.tracking.end_run(run.run_id, RunStatus.KILLED, now)
+        except TrackingError as error:
+            log.warning("experiment %s is gone; its runs cannot be ended: %s", name, error)
         self._runs.forget(name)
         self._written.pop(name, None)
 

@@ -120,6 +120,11 @@ class RunsOfExecutions:
             self._known.move_to_end(key)
             return self._known[key]
 
+    def known(self, experiment: str) -> list[Runs]:
+        """Return what is known of an Experiment's executions."""
+        with self._lock:
+            return [runs for key, runs in self._known.items() if key[0] == experiment]
+
     def forget(self, experiment: str) -> None:
         """Drop what is known of an Experiment: it is done, or gone."""
         with self._lock:

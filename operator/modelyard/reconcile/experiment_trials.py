@@ -48,6 +48,9 @@ from modelyard.reconcile.experiment_source import Pinned
 
 log = logging.getLogger(__name__)
 
+STARTED_AT_ONCE = 25
+"""How many trials one pass starts: in between a change of the spec is seen, and the status is told."""
+
 _PARENT_TAG = "mlflow.parentRunId"
 _MESSAGE_LIMIT = 1000
 
@@ -112,7 +115,7 @@ class Trials:
         if parent is not None:
             self._keep_lock(making, runs, parent)
         try:
-            for state in decided.start:
+            for state in decided.start[:STARTED_AT_ONCE]:
                 self._start(making, runs, state, parent)
         except ApiError as error:
             if error.code == 403 and "quota" in str(error):

@@ -17,7 +17,7 @@ from modelyard.decide.experiment_model import MADE_BY_TAG, PARENT, Run, RunStatu
 from modelyard.reconcile.base import Outcome
 from modelyard.reconcile.environments import Ready, Waiting
 from tests.fakes import artifacts
-from tests.unit.reconcile.experiment_world import FILES, MLPROJECT, NAMESPACE, SPEC, World
+from tests.unit.reconcile.experiment_world import EXPERIMENTS, FILES, MLPROJECT, NAME, NAMESPACE, SPEC, World
 
 Json = dict[str, Any]
 SINGLE: Json = {**SPEC, "sweep": None, "parameters": {"configuration": "b"}}
@@ -89,6 +89,14 @@ def test_what_is_suspended_starts_no_trial_and_goes_on_afterwards(world: World) 
     world.run()
     assert world.condition[:2] == ("True", "Completed")
     assert len(world.tracking.runs) == 4
+
+
+def test_a_suspended_schedule_says_so(bucket: artifacts.Bucket) -> None:
+    world = World(bucket, {**SPEC, "schedule": "0 3 * * *", "suspend": True})
+    world.now = datetime(2026, 5, 3, 4, tzinfo=UTC)
+    world.reconcile()
+    assert world.condition == ("Unknown", "Suspended", "spec.suspend holds the schedule back")
+    assert world.jobs == []
 
 
 def test_a_trial_whose_pod_is_deleted_runs_again_with_the_same_run(world: World) -> None:
@@ -250,6 +258,38 @@ def test_without_a_project_the_runs_of_others_are_followed_and_the_best_register
     world.reconcile()
     assert world.writes == []
     assert world.client.list_all(PODS, NAMESPACE) == world.jobs == []
+
+
+def test_what_an_earlier_operator_finished_is_not_run_again(world: World) -> None:
+    world.run()
+    body = world.client.get(EXPERIMENTS, NAMESPACE, NAME)
+    told = {**body["status"], "execution": "of-before"}
+    del told["trigger"], told["content"]
+    world.client.replace_status(EXPERIMENTS, {**body, "status": told}, "modelyard-operator")
+    world.restart()
+    world.writes.clear()
+    world.reconcile()
+    assert world.writes == []
+    world.annotate(run="now")
+    world.run()
+    assert len(world.tracking.runs) == 8
+
+
+def test_the_runs_of_an_experiment_that_is_deleted_are_ended(world: World) -> None:
+    world.reconcile()
+    world.client.delete(EXPERIMENTS, NAMESPACE, NAME)
+    assert world.reconcile() == Outcome()
+    assert {run.status for run in world.tracking.runs.values()} == {RunStatus.KILLED}
+
+
+def test_many_trials_are_started_some_at_a_time(bucket: artifacts.Bucket) -> None:
+    values = [str(number) for number in range(40)]
+    sweep = {"parameters": {"configuration": {"values": values}}, "parallelism": 40}
+    world = World(bucket, {**SPEC, "sweep": sweep})
+    assert world.reconcile().requeue_after == 1.0
+    assert len(world.jobs) == 25
+    world.reconcile()
+    assert len(world.jobs) == 40
 
 
 def test_the_same_run_id_is_never_given_to_two_trials(world: World) -> None:
