@@ -312,7 +312,7 @@ def read_secret(client: Client, namespace: str, name: str, where: str) -> Mappin
         if error.code != 403:
             raise
         raise SourceNotFound(
-            f"{where}: the operator may not read Secret {name}: the chart's projects.secretNames lists those it may"
+            f"{where}: the operator may not read Secret {name}: the chart's training.projects.secretNames lists those it may"
         ) from error
     if body is None:
         raise SourceNotFound(f"{where}: there is no Secret {name} in namespace {namespace}")

@@ -173,13 +173,16 @@ class TestRights:
         allowed = rules(defaults, "ClusterRole", "modelyard-operator")
         assert {verb for _, resource, verb in allowed if resource == "approvals"} == {"get", "list", "watch"}
 
-    def test_writes_three_secrets_and_reads_those_of_webhooks_by_name(self, defaults: list[Json]) -> None:
+    def test_writes_three_secrets_and_reads_those_of_projects_and_webhooks_by_name(self, defaults: list[Json]) -> None:
         assert secret_rules(defaults) == [
             ([READER_SECRET, ENVIRONMENTS_SECRET, PREPARATION_SECRET], ["get", "create", "patch"]),
+            (["modelyard-git", "modelyard-s3"], ["get"]),
             (["modelyard-webhooks"], ["get"]),
         ]
-        assert secret_rules(template({"webhooks": {"secretNames": ["a", "b"]}}))[1] == (["a", "b"], ["get"])
-        assert secret_rules(template({"webhooks": {"secretNames": []}}))[1] == (None, ["get"])
+        for index, names in ((1, {"training": {"projects": {"secretNames": ["a", "b"]}}}), (2, _WEBHOOKS)):
+            assert secret_rules(template(names))[index] == (["a", "b"], ["get"])
+        assert secret_rules(template({"webhooks": {"secretNames": []}}))[2] == (None, ["get"])
+        assert secret_rules(template({"training": {"projects": {"secretNames": []}}}))[1] == (None, ["get"])
 
     def test_some_namespaces_replace_the_whole_cluster(self) -> None:
         objects = template(CASES["some namespaces"].values)
@@ -293,6 +296,9 @@ class TestPolicies:
 
 def operator_settings(objects: list[Json]) -> Settings:
     return Settings.from_environment(environment(container(objects, "Deployment", "modelyard-operator", "operator")))
+
+
+_WEBHOOKS = {"webhooks": {"secretNames": ["a", "b"]}}
 
 
 def secret_rules(objects: list[Json]) -> list[tuple[list[str] | None, list[str]]]:

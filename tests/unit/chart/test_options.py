@@ -251,6 +251,7 @@ class TestNetworkPolicies:
         assert {each["podSelector"]["matchExpressions"][0]["key"] for each in store["from"][4:]} == {
             "modelyard.dev/deployment",
             "modelyard.dev/model",
+            "modelyard.dev/experiment",
         }
         (database,) = find(objects, "NetworkPolicy", "modelyard-postgresql")["spec"]["ingress"]
         (only,) = database["from"]

@@ -37,6 +37,7 @@ def at(path: str, value: Any) -> Json:
         ("global", {"anything": True}),
         ("webhooks.allowedHosts", ["ci.example.com", "*.example.com"]),
         ("webhooks.secretNames", []),
+        ("training.projects.secretNames", ["deploy-key"]),
         ("audit.editors", "enabled"),
         ("serving.preparation.enabled", False),
         ("serving.environments.indexUrl", "https://packages.example.com/simple"),
@@ -93,6 +94,7 @@ def test_accepts(path: str, value: Any) -> None:
         ("training.environments.activeDeadlineSeconds", 5, "/training/environments/activeDeadlineSeconds"),
         ("training.environments.channelAlias", "conda-forge", "/training/environments/channelAlias"),
         ("webhooks.secretNames", ["My Secret"], "/webhooks/secretNames/0"),
+        ("training.projects.secretNames", ["My Secret"], "/training/projects/secretNames/0"),
     ],
 )
 def test_refuses_and_names_the_value(path: str, value: Any, says: str) -> None:

@@ -214,4 +214,4 @@ def test_a_secret_that_the_operator_may_not_read_is_told_with_the_charts_setting
     sources = ProjectSources(FakeClient(refusing), None, lambda _: None, None, SETTINGS)
     found = sources.pin(experiment({"git": {"url": "https://git.example/x", "secretRef": {"name": "key"}}}))
     assert isinstance(found, Problem)
-    assert "the operator may not read Secret key: the chart's projects.secretNames" in found.message
+    assert "the operator may not read Secret key: the chart's training.projects.secretNames" in found.message

@@ -62,6 +62,13 @@
   resources: [secrets]
   resourceNames: [modelyard-artifacts-reader, modelyard-environments, modelyard-preparation]
   verbs: [get, create, patch]
+# What private repositories and buckets of projects are read with.
+- apiGroups: [""]
+  resources: [secrets]
+  {{- with .Values.training.projects.secretNames }}
+  resourceNames: {{ toJson . }}
+  {{- end }}
+  verbs: [get]
 # The keys that webhooks are signed with.
 - apiGroups: [""]
   resources: [secrets]
