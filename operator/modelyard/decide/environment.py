@@ -176,4 +176,4 @@ def job_failure(job: Json, pods: Sequence[Json]) -> str:
     failure = failure_of(job, pods)
     if failure.reason == "DeadlineExceeded":
         return f"Job {name} did not end within {job['spec']['activeDeadlineSeconds']} s"
-    return short(f"Job {name}: {failure.reason}: {failure.message}", _MESSAGE_LIMIT)
+    return short(": ".join(filter(None, (f"Job {name}", failure.reason, failure.message))), _MESSAGE_LIMIT)
