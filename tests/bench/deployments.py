@@ -167,6 +167,8 @@ def run_operator(
         "MODELYARD_ARTIFACT_STORE": settings.artifact_store,
         "MODELYARD_S3_ENDPOINT": str(settings.s3_endpoint),
         "MODELYARD_TRACKING_URI": tracking_uri,
+        # Nodes that are objects only build nothing.
+        "MODELYARD_ENVIRONMENTS": "false",
         "MODELYARD_SERVING_IMAGE": "serving",
         "MODELYARD_TRAINING_IMAGE": "training",
         "MODELYARD_OPERATOR_IMAGE": "operator",

@@ -74,7 +74,6 @@ def experiment(trials: int, parallelism: int, algorithm: str) -> Json:
         "metadata": {"name": NAME, "namespace": NAMESPACE},
         "spec": {
             "project": {"configMap": {"name": "project"}},
-            "environment": "Image",
             "sweep": {
                 "algorithm": algorithm,
                 "parameters": sides,
