@@ -164,4 +164,5 @@ def test_whatever_happens_in_between_the_end_is_the_same(
     gone = {deletion.run.run_id for deletion in wanted.runs}
     bare = {deletion.run.run_id for deletion in wanted.artifacts}
     assert set(world.tracking.deleted) == gone
+    assert gone.isdisjoint(world.tracking.artifacts)
     assert {run_id for run_id in world.tracking.runs if run_id not in world.tracking.artifacts} == bare
