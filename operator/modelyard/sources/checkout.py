@@ -9,7 +9,7 @@ import io
 import logging
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -73,10 +73,12 @@ class Checkout:
     """Commits that are fetched as they are needed, all within the bounds. Every method may raise `SourceError`."""
 
     def __init__(
-        self, repository: Repo, bounds: Bounds, credentials: Credentials | None, *, content: int | None = None
+        self, scratch: Path, bounds: Bounds, credentials: Credentials | None, *, content: int | None = None
     ) -> None:
         """`content`: files larger than so many bytes need not come, where the server can leave them out."""
-        self._repository = repository
+        self._scratch = scratch
+        self._repositories: list[Repo] = []
+        """One for each exchange: what of it is shallow would only confuse the next server."""
         self._bounds = bounds
         self._credentials = credentials
         self._filter = None if content is None else b"blob:limit=%d" % (content + 1)
@@ -136,18 +138,26 @@ class Checkout:
 
     def size(self, entry: Entry) -> int | None:
         """Return how many bytes a file has; None for a link, and for a file that did not come."""
-        try:
-            kind, data = self._repository.object_store.get_raw(ObjectID(entry.blob))
-        except KeyError:
-            return None
-        return len(data) if kind == Blob.type_num and entry.link is None else None
+        blob = self.object(entry.blob) if entry.link is None else None
+        return len(blob.data) if isinstance(blob, Blob) else None
 
     def object(self, sha: bytes) -> object | None:
         """Return what is fetched already; None where it is not."""
-        try:
-            return self._repository.object_store[ObjectID(sha)]
-        except KeyError:
-            return None
+        for repository in self._repositories:
+            with suppress(KeyError):
+                return repository.object_store[ObjectID(sha)]
+        return None
+
+    def close(self) -> None:
+        """Close the repositories."""
+        while self._repositories:
+            self._repositories.pop().close()
+
+    def _new(self) -> Repo:
+        place = self._scratch / str(len(self._repositories))
+        place.mkdir()
+        self._repositories.append(Repo.init_bare(place))
+        return self._repositories[-1]
 
     def _root(self, url: str, commit: str, credentials: Credentials | None) -> Place:
         found = self.object(commit.encode())
@@ -164,7 +174,7 @@ class Checkout:
     def _fetch(self, url: str, commit: str, credentials: Credentials | None) -> None:
         with connection(url, self._bounds, credentials) as (client, path):
             try:
-                fetch(client, path, self._repository, commit, self._filter)
+                fetch(client, path, self._new(), commit, self._filter)
             except GitProtocolError as error:
                 asked = not (isinstance(error, Refused) and error.status in (401, 403, 404, 410))
                 if not asked or self._bounds.over:
@@ -172,7 +182,7 @@ class Checkout:
         if self.object(commit.encode()) is None:
             # Servers may refuse commits that no ref names, and shallow fetches altogether.
             with connection(url, self._bounds, credentials) as (client, path):
-                fetch(client, path, self._repository, None, self._filter)
+                fetch(client, path, self._new(), None, self._filter)
 
     def _submodule(self, place: Place, name: bytes, sha: bytes, path: str) -> Place:
         self._fetched += 1
@@ -215,11 +225,11 @@ def checkout(
 ) -> Iterator[Checkout]:
     """Give a checkout that may take so many seconds and receive so many bytes; its files go with the context."""
     with TemporaryDirectory(prefix="modelyard-git-") as scratch, Bounds(seconds, limit) as bounds:
-        repository = Repo.init_bare(scratch)
+        made = Checkout(Path(scratch), bounds, credentials, content=content)
         try:
-            yield Checkout(repository, bounds, credentials, content=content)
+            yield made
         finally:
-            repository.close()
+            made.close()
 
 
 def fetch(client: GitClient, path: str, repository: Repo, commit: str | None, filter_spec: bytes | None) -> None:

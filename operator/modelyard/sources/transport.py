@@ -123,7 +123,9 @@ class _HttpClient(Urllib3HttpGitClient):
         manager = default_urllib3_manager(None, base_url=base_url)
         assert isinstance(manager, urllib3.PoolManager)
         # The pool manager's own answer to a failing server is to try again, for minutes.
-        manager.connection_pool_kw["retries"] = urllib3.Retry(0, redirect=_REDIRECTS)
+        manager.connection_pool_kw["retries"] = urllib3.Retry(
+            total=None, connect=0, read=0, status=0, other=0, redirect=_REDIRECTS
+        )
         manager.connection_pool_kw["timeout"] = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
         if credentials and (authority := credentials.authority):
             manager.connection_pool_kw["ssl_context"] = _trusting(authority, credentials)
@@ -330,6 +332,6 @@ def _not_there(name: str, address: Address, credentials: Credentials | None, sta
     if address.scheme not in ("http", "https") or status in (404, 410):
         hint = "" if credentials or address.scheme == "git" else f", or it is private: {FIELD} is to name a Secret"
         return f"there is no git repository at {name}{hint}"
-    if credentials is None:
+    if credentials is None or not credentials.speaks_http():
         return f"{name} asks for credentials: {FIELD} is to name a Secret with username and password, or token"
     return f"{name} does not take the credentials of Secret {credentials.secret} ({FIELD})"
