@@ -65,6 +65,11 @@ class TrialState:
         return self.run is not None and OUTCOME_TAG in self.run.tags
 
     @property
+    def waits(self) -> str | None:
+        """What keeps its pod from starting, if it has a Job and something does."""
+        return self.job.waiting if self.job and self.phase is Phase.RUNNING else None
+
+    @property
     def results(self) -> tuple[Run, ...]:
         """The runs that count as results of the trial."""
         own = (self.run,) if self.run else ()

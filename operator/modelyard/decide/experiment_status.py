@@ -271,11 +271,11 @@ def _running_message(experiment: Experiment, plan: Plan) -> str:
         parts.append("spec.suspend holds the others back")
     if plan.halted:
         parts.append(f"no more are started: {plan.halted}")
-    if names := [state.trial.name for state in plan.states if state.phase is Phase.RUNNING]:
+    if names := [state.trial.name for state in plan.states if state.phase is Phase.RUNNING and not state.waits]:
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         parts.append(f"running: {', '.join(names[:_NAMES_SHOWN])}{more}")
-    stuck = [state for state in plan.states if state.job and state.job.waiting]
-    parts += [f"{state.trial.name} waits: {state.job.waiting}" for state in stuck[:1] if state.job]
+    stuck = [(state.trial.name, state.waits) for state in plan.states if state.waits]
+    parts += [f"{name} waits: {what}" for name, what in stuck[:1]]
     return "; ".join(parts)
 
 
@@ -300,10 +300,12 @@ def _counts(plan: Plan) -> RunCounts:
     phases = [state.phase for state in plan.states]
     total = len(phases) if plan.done else max(plan.size, len(phases))
     begun = {phase: phases.count(phase) for phase in Phase}
+    # A Job whose pod a queue or a quota holds back runs nothing yet.
+    held = sum(1 for state in plan.states if state.waits)
     return RunCounts(
         total=total,
-        pending=total - len(phases) + begun[Phase.PENDING],
-        running=begun[Phase.RUNNING],
+        pending=total - len(phases) + begun[Phase.PENDING] + held,
+        running=begun[Phase.RUNNING] - held,
         succeeded=begun[Phase.SUCCEEDED],
         failed=begun[Phase.FAILED],
         stopped=begun[Phase.STOPPED],

@@ -81,11 +81,11 @@ def test_while_trials_run_the_status_counts_and_names_them() -> None:
     assert succeeded(status) == (
         ConditionStatus.UNKNOWN,
         "TrialsRunning",
-        "0 of 3 trials ended; running: a, b; b waits: ImageUnavailable: no such image",
+        "0 of 3 trials ended; running: a; b waits: ImageUnavailable: no such image",
     )
     assert types(status) == ["Succeeded", "Reconciling"]
     assert status.runs is not None
-    assert (status.runs.total, status.runs.running, status.runs.pending) == (3, 2, 1)
+    assert (status.runs.total, status.runs.running, status.runs.pending) == (3, 1, 2)
     assert (status.started_at, status.finished_at) == ("2026-05-01T12:00:00Z", None)
     assert (status.experiment_id, status.execution, status.commit, status.parent_run_id) == (
         "7",
