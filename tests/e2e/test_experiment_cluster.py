@@ -70,9 +70,9 @@ def test_trials_wait_for_a_quota_of_pods(trials: Trials, own_bell: Bell) -> None
         sweep = sweep_of("1", "2", "3", "4", parallelism=4)
         trials.apply(waiting_project(trials.name, own_bell), trials.experiment(sweep=sweep))
         own_bell.wait_begun(1)
-        trials.wait(lambda status: status.get("runs", {}).get("pending", 0) >= 1)
-        said = trials.wait_reason("TrialsRunning")
-        assert "quota" in said, said
+        # The Job's own events name the quota.
+        trials.wait(lambda status: "its Job has no pod" in status["conditions"][0]["message"], 60)
+        assert trials.status()["runs"]["pending"] >= 2
         assert len(own_bell.begun) <= 2
         own_bell.release()
         body = trials.wait_ended()
@@ -87,7 +87,7 @@ def test_trials_wait_for_a_quota_of_jobs(trials: Trials, own_bell: Bell) -> None
         sweep = sweep_of("1", "2", "3", "4", parallelism=4)
         trials.apply(waiting_project(trials.name, own_bell), trials.experiment(sweep=sweep))
         own_bell.wait_begun(1)
-        assert "quota" in trials.wait_reason("TrialsRunning")
+        trials.wait(lambda status: "exceeded quota" in status["conditions"][0]["message"], 60)
         own_bell.release()
         body = trials.wait_ended()
     assert outcome(body) == ("True", "Completed")
