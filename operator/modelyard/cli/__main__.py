@@ -156,9 +156,12 @@ def _resumed(models: Models, output: Output, given: Namespace) -> int:
         raise CliError(
             f"there are a model deployment and an experiment {given.name!r}: say md/{given.name} or exp/{given.name}"
         )
-    if experiment and (deployment is None or experiment.spec.suspend):
-        return resume_experiment(experiments, output, Namespace(experiment=given.name))
-    if experiments.is_named(given.name):
+    named = deployments.is_named(given.name) or experiments.is_named(given.name)
+    if not (experiment or deployment or named):
+        raise CliError(
+            f"there is neither a model deployment nor an experiment {given.name!r} in namespace {models.namespace}"
+        )
+    if experiments.is_named(given.name) or (experiment and (deployment is None or experiment.spec.suspend)):
         return resume_experiment(experiments, output, Namespace(experiment=given.name))
     return resume(deployments, output, Namespace(deployment=given.name))
 

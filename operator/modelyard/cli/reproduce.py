@@ -81,6 +81,7 @@ def reproduce(experiments: Experiments, output: Output, arguments: Namespace) ->
         raise CliError(f"--tolerance {arguments.tolerance:g}: a difference is 0 or more", USAGE)
     tracking = experiments.reach()
     original = find_original(experiments, tracking, arguments.run, arguments.namespace, arguments.parameter or ())
+    _check_metrics(original, arguments.metric or ())
     place = replace(experiments, namespace=original.namespace)
     made = _made(place, original)
     _announce(output, original, made=made, wait=arguments.wait)
@@ -93,6 +94,13 @@ def reproduce(experiments: Experiments, output: Output, arguments: Namespace) ->
     report = _report(tracking, original, last, arguments)
     _show(output, original, report, arguments)
     return 0 if report.is_same else REFUSED
+
+
+def _check_metrics(original: Original, wanted: Sequence[str]) -> None:
+    known = sorted({name for run in (original.run, *original.nested) for name in run.metrics})
+    for name in wanted:
+        if name not in known:
+            raise CliError(f"--metric {name}: the run has no such metric; it has {', '.join(known) or 'none'}", USAGE)
 
 
 def _made(experiments: Experiments, original: Original) -> bool:
