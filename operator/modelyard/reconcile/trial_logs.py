@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from modelyard.cluster.client import ApiError, Client
@@ -23,6 +24,9 @@ LINES = 200
 BYTES = 64 * 1024
 """Of each container, the last ones."""
 
+PATIENCE_SECONDS = 300.0
+"""For how long a trial's failure may wait for its log to be written: a bucket that is full answers so for good."""
+
 
 class Artifacts(Protocol):
     """What is needed of the tracking server; see `tracking.client.TrackingClient`."""
@@ -34,16 +38,20 @@ class Artifacts(Protocol):
 class TrialLogs:
     """Keeps logs as an artifact of the run, `modelyard/log.txt`: a part for each container of the newest pod."""
 
-    def __init__(self, client: Client, tracking: Artifacts) -> None:
+    def __init__(self, client: Client, tracking: Artifacts, seconds: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._tracking = tracking
+        self._seconds = seconds
+        self._failing: dict[str, float] = {}
+        """Runs whose log could not be written, by id, with when that was tried first."""
 
     def keep(self, namespace: str, job_name: str, run: Run) -> None:
         """Write what is there of the log of the Job's newest pod; a second time writes the same.
 
         Where there is none (any more), nothing is written: what was kept before stays. A log that cannot be read or
         that the tracking server refuses is a warning: the trial's failure is told all the same. Raises
-        `TrackingUnreachable`, and `ApiError` where the API server does not answer.
+        `TrackingUnreachable` for some minutes, so that it is tried again, and `ApiError` where the API server does not
+        answer.
         """
         try:
             pods = self._client.list_all(PODS, namespace, f"{JOB_NAME_LABEL}={job_name}")
@@ -58,10 +66,12 @@ class TrialLogs:
             return
         try:
             self._tracking.put_artifact(run, LOG_ARTIFACT, "\n".join(parts).encode())
-        except TrackingUnreachable:
-            raise
         except TrackingError as error:
+            first = self._failing.setdefault(run.run_id, self._seconds())
+            if isinstance(error, TrackingUnreachable) and self._seconds() - first < PATIENCE_SECONDS:
+                raise
             log.warning("the log of job %s/%s is not kept: %s", namespace, job_name, error)
+        self._failing.pop(run.run_id, None)
 
     def _parts(self, namespace: str, pod: Json) -> Iterator[str]:
         """Give the containers' logs, each below a line that says whose it is and how the container ended."""

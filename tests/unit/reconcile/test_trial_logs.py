@@ -31,7 +31,8 @@ class World(FakeClient):
         self.tracking = FakeTracking()
         self.run = self.tracking.create_run("1", "trial", {}, 1)
         self.logs: dict[tuple[str, str], str | ApiError] = {}
-        self.trial_logs = TrialLogs(self, self.tracking)
+        self.seconds = 0.0
+        self.trial_logs = TrialLogs(self, self.tracking, lambda: self.seconds)
 
     def read(
         self,
@@ -151,3 +152,23 @@ def test_what_may_be_better_soon_is_raised_so_that_it_is_tried_again(world: Worl
     world.tracking._on_request = fail
     with pytest.raises(type(error)):
         world.keep()
+
+
+def test_a_store_that_fails_for_good_holds_a_failure_up_for_minutes_and_no_longer(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.pod("p", "2026-05-01T12:00:00Z", trial=ENDED)
+    world.logs = {("p", "trial"): "ValueError: no"}
+
+    def fail(method: str, what: str) -> None:
+        raise TrackingUnreachable("500", "the bucket is full")
+
+    world.tracking._on_request = fail
+    for seconds in (0, 15, 299):
+        world.seconds = seconds
+        with pytest.raises(TrackingUnreachable):
+            world.keep()
+    world.seconds = 300
+    with caplog.at_level(logging.WARNING):
+        assert world.keep() is None
+    assert "the log of job ml/churn-0 is not kept: the bucket is full" in caplog.text
