@@ -133,6 +133,7 @@ def test_numbers_are_written_as_a_person_would(low: str, high: str, log: bool, n
     assert Reals(Decimal(low), Decimal(high), log).write(number) == written
 
 
+@settings(deadline=None)
 @given(
     ends=st.tuples(*[st.decimals(0, 10**6, places=9, allow_nan=False)] * 2).filter(lambda ends: ends[0] < ends[1]),
     unit=st.floats(0, 1, exclude_max=True),
