@@ -190,7 +190,7 @@ def _environments(tracking: Tracking, old: Run, new: Run) -> tuple[str, list[Cha
     packages = compare.packages(texts[0], texts[1])
     if not packages:
         return f"{image}the same packages", []
-    return f"{image}{len(packages)} packages differ", packages
+    return f"{image}{'one package differs' if len(packages) == 1 else f'{len(packages)} packages differ'}", packages
 
 
 def _environment(run: Run) -> TrialEnvironment | None:
