@@ -1,19 +1,27 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from modelyard.api.experiment import Experiment
 from modelyard.api.project_files import Directory, GitFiles, ImageFiles, KeptFiles, ProjectFiles, to_json
 from modelyard.api.reasons import Reason
+from modelyard.artifacts.store import Keys
 from modelyard.cluster.client import ApiError
-from modelyard.cluster.resources import CONFIG_MAPS
+from modelyard.cluster.resources import CONFIG_MAPS, SECRETS
 from modelyard.decide.experiment_model import PROJECT_TAG, Problem, Run
 from modelyard.reconcile.experiment_source import Pinned, ProjectSources
 from modelyard.settings import Settings
+from modelyard.sources import keep as copies
+from modelyard.sources.errors import SourceUnreachable
+from modelyard.sources.s3 import S3Project
+from modelyard.tracking.client import TrackingUnreachable
 from tests.fakes.artifacts import SETTINGS as STORE
 from tests.fakes.artifacts import Bucket, bucket
 from tests.fakes.cluster import FakeClient
@@ -215,3 +223,92 @@ def test_a_secret_that_the_operator_may_not_read_is_told_with_the_charts_setting
     found = sources.pin(experiment({"git": {"url": "https://git.example/x", "secretRef": {"name": "key"}}}))
     assert isinstance(found, Problem)
     assert "the operator may not read Secret key: the chart's training.projects.secretNames" in found.message
+
+
+S3 = {"s3": {"uri": "s3://data/churn"}}
+
+
+def put_in_s3(world: World, files: dict[str, str], prefix: str = "s3://data/churn") -> None:
+    world.bucket.s3.create_bucket(Bucket="data")
+    for name, text in files.items():
+        world.bucket.put(f"{prefix}/{name}", text.encode())
+
+
+def test_a_directory_in_s3_is_kept_when_it_is_fixed(world: World) -> None:
+    put_in_s3(world, FILES)
+    pinned = world.kept(S3)
+    assert pinned.files == KeptFiles(
+        f"s3://models/team/projects/{pinned.content}.tar.gz", pinned.content, "s3://data/churn"
+    )
+    assert pinned.tags == {"mlflow.source.name": "s3://data/churn"}
+    assert pinned.directory is not None
+    assert pinned.directory.paths == set(FILES)
+    world.bucket.put("s3://data/churn/train.py", b"print(2)")
+    fixed = world.pin(S3, pinned.content)
+    assert (fixed.files, world.sources.directory(fixed)) == (pinned.files, pinned.directory)
+    assert world.pin(S3).content != pinned.content
+
+
+def test_what_is_as_it_was_in_s3_is_not_read_again(world: World) -> None:
+    put_in_s3(world, FILES)
+    seen: list[Path] = []
+    first = world.pin(S3)
+    with mock.patch.object(S3Project, "bring", side_effect=seen.append):
+        assert world.pin(S3).files == first.files
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("source", "reader", "keys"),
+    [
+        ({}, True, Keys("reader", "reader-secret")),
+        ({}, False, None),
+        ({"endpoint": "https://s3.example.com"}, True, Keys()),
+        ({"secretRef": {"name": "modelyard-s3"}}, True, Keys("a", "b", "c")),
+        ({"secretRef": {"name": "modelyard-s3"}, "endpoint": "https://s3.example.com"}, False, Keys("a", "b", "c")),
+    ],
+)
+def test_s3_is_read_with_the_credentials_that_are_meant_for_it(
+    source: dict[str, Any], reader: bool, keys: Keys | None
+) -> None:
+    client, used = FakeClient(), []
+    data = {"AWS_ACCESS_KEY_ID": "YQ==", "AWS_SECRET_ACCESS_KEY": "Yg==", "AWS_SESSION_TOKEN": "Yw=="}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "modelyard-s3", "namespace": "ml"}}
+    client.apply(SECRETS, {**secret, "data": data}, "user")
+    settings = SETTINGS if reader else replace(SETTINGS, reader_access_key=None)
+
+    def read(*arguments: Any) -> None:
+        used.append(arguments[-1])
+        raise SourceUnreachable("enough")
+
+    with mock.patch("modelyard.reconcile.experiment_source.reading", read):
+        sources = ProjectSources(client, None, lambda _: None, None, settings)
+        found = sources.pin(experiment({"s3": {"uri": "s3://data/churn", **source}}))
+    assert isinstance(found, Problem)
+    assert used == ([keys] if keys else [])
+    assert keys or "spec.project.s3.secretRef: name a Secret" in found.message
+
+
+def test_files_that_a_run_has_as_its_artifact_are_taken_over_once(world: World) -> None:
+    content = copies.in_memory({name: text.encode() for name, text in FILES.items()})
+    packed = io.BytesIO()
+    copies.pack(content, packed)
+    world.bucket.put("s3://models/team/artifacts/7/run/artifacts/modelyard/project.tar.gz", packed.getvalue())
+    tag = to_json(KeptFiles("mlflow-artifacts:/elsewhere", copies.digest(content), "mlflow run churn"))
+    artifacts = "mlflow-artifacts:/7/run/artifacts"
+    world.runs[RUN] = Run(RUN, artifact_uri=artifacts, tags={PROJECT_TAG: tag})
+    pinned = world.kept({"run": {"id": RUN}})
+    assert pinned.content == copies.digest(content)
+    assert pinned.tags == {"mlflow.source.name": "mlflow run churn"}
+    world.bucket.requests.clear()
+    assert world.pin({"run": {"id": RUN}}).files == pinned.files
+    assert world.bucket.requests == []
+
+
+def test_a_tracking_server_that_does_not_answer_is_tried_again(world: World) -> None:
+    def unreachable(_: str) -> None:
+        raise TrackingUnreachable("UNREACHABLE", "no answer")
+
+    sources = ProjectSources(world.client, world.bucket.store(), unreachable, None, SETTINGS)
+    found = sources.pin(experiment({"run": {"id": RUN}}))
+    assert found == Problem(Reason.TRACKING_SERVER_UNREACHABLE, "no answer", transient=True)
