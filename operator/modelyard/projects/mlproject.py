@@ -24,6 +24,8 @@ MLPROJECT = "MLproject"
 _SCRIPTS = {".py": "python", ".sh": "bash"}
 _LISTED = 20
 _DEFAULT_VALUES = 1000
+_TEXT_LIMIT = 1 << 16
+"""PyYAML reads some 20,000 characters in a second."""
 
 
 class ProjectError(Exception):
@@ -126,15 +128,18 @@ def parse(directory: Directory) -> Project:
     name = find_mlproject(directory.paths)
     if name and name not in directory.texts:
         raise _invalid(f"{name} cannot be read: it is no text, or too long")
+    if name and len(directory.texts[name]) > _TEXT_LIMIT:
+        raise _invalid(f"{name} has more than {_TEXT_LIMIT:,} characters: move what is long into scripts")
     document = _load(directory.texts[name]) if name else {}
     if "databricks_spark_job" in document:
         raise _invalid("databricks_spark_job needs Databricks: write the entry points under entry_points")
+    environment = _environment(document, directory.paths)
     entry_points = _mapping(document.get("entry_points"), "entry_points")
     title = document.get("name")
     return Project(
         name=str(title) if isinstance(title, str | int | float) else "",
         entry_points={str(key): _entry_point(str(key), value, directory.paths) for key, value in entry_points.items()},
-        environment=_environment(document, directory.paths),
+        environment=environment,
         files=directory.paths,
         has_mlproject=name is not None,
     )
