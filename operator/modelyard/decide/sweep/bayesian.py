@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from modelyard.api.experiment import Goal
 from modelyard.decide.sweep import random_search
 from modelyard.decide.sweep.model import State, Told
-from modelyard.decide.sweep.space import Space
+from modelyard.decide.sweep.space import Items, Space
 
 STARTUP_TRIALS = 10
 """So many results come from random search before the estimator has enough to learn from; Optuna's own default."""
@@ -28,17 +28,15 @@ def suggested(space: Space, goal: Goal, seed: int, index: int, history: Sequence
         return None
     if sum(map(_has_result, told)) >= STARTUP_TRIALS:
         # Imported when it is first needed: Optuna takes half a second and 20 MB, which other sweeps do without.
-        from modelyard.decide.sweep.estimator import Estimator  # noqa: PLC0415
+        from modelyard.decide.sweep import estimator  # noqa: PLC0415
 
-        estimator = Estimator(space, goal, told)
-        for attempt in range(_ATTEMPTS):
-            combination = estimator.ask(f"{seed}/{index}/{attempt}")
-            if tuple(combination.items()) not in tried:
-                return combination
+        keys = (f"{seed}/{index}/{attempt}" for attempt in range(_ATTEMPTS))
+        if (combination := estimator.suggested(space, goal, told, keys, tried)) is not None:
+            return combination
     return _untried(space, seed, index, tried)
 
 
-def _untried(space: Space, seed: int, index: int, tried: set[tuple[tuple[str, str], ...]]) -> dict[str, str] | None:
+def _untried(space: Space, seed: int, index: int, tried: set[Items]) -> dict[str, str] | None:
     """Return the first combination of random search that was not tried, from the trial's own index on."""
     last = max(index, len(tried)) + 1
     for position in (*range(index, last + 1), *range(index)):

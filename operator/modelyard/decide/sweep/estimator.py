@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Container, Iterable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -16,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from modelyard.api.experiment import Goal
 from modelyard.decide.sweep.domains import Domain, Listed, Reals
 from modelyard.decide.sweep.model import State, Told
-from modelyard.decide.sweep.space import Parameter, Space
+from modelyard.decide.sweep.space import Items, Parameter, Space
 
 # It would tell of every study and trial. What is left goes where the operator's log goes.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -27,25 +28,42 @@ _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Estimator:
-    """What the trials say of where good values are. What it was asked for counts as running when it is asked again."""
+    """What the trials say of where good values are."""
 
-    def __init__(self, space: Space, goal: Goal, told: Sequence[Told]) -> None:
-        self._space = space
+    def __init__(self, space: Space, goal: Goal) -> None:
+        self._space, self._goal = space, goal
+        self._told: list[Told] = []
         self._study = optuna.create_study(direction="maximize" if goal is Goal.MAXIMIZE else "minimize")
-        for trial in told:
-            if (frozen := _frozen(space, trial)) is not None:
+
+    def goes_on_with(self, space: Space, goal: Goal, told: Sequence[Told]) -> bool:
+        """Whether these trials begin with those that it was told."""
+        same = self._goal is goal and self._space == space
+        return same and self._told == list(told[: len(self._told)])
+
+    def tell(self, told: Sequence[Told]) -> None:
+        """Take in what it was not told yet."""
+        for trial in told[len(self._told) :]:
+            if (frozen := _frozen(self._space, trial)) is not None:
                 self._study.add_trial(frozen)
+        self._told = list(told)
 
-    def ask(self, key: str) -> dict[str, str]:
-        """Return a combination that promises a better value; the key seeds the sampling."""
-        self._study.sampler = self._sampler(int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]))
-        trial = self._study.ask()
+    def new(self, keys: Iterable[str], tried: Container[Items]) -> dict[str, str] | None:
+        """Return a combination that was not tried and promises a better value, or None where none was found.
 
-        def choose(parameter: Parameter) -> str:
-            domain = parameter.domain
-            return domain.at(0) if domain.count == 1 else _suggested(trial, parameter.name, domain)
-
-        return self._space.choose(choose)
+        Each key seeds one attempt; the attempts before it count as running. None of them leaves anything behind.
+        """
+        asked = []
+        try:
+            for key in keys:
+                self._study.sampler = self._sampler(int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]))
+                asked.append(self._study.ask())
+                combination = self._space.choose(partial(_chosen, asked[-1]))
+                if tuple(combination.items()) not in tried:
+                    return combination
+            return None
+        finally:
+            for trial in asked:
+                self._study.tell(trial, state=TrialState.FAIL)
 
     def _sampler(self, seed: int) -> optuna.samplers.TPESampler:
         conditional = any(root.children for root in self._space.roots)
@@ -60,6 +78,25 @@ class Estimator:
                 group=conditional,
                 constant_liar=True,
             )
+
+
+_KEPT: deque[Estimator] = deque(maxlen=1)
+
+
+def suggested(
+    space: Space, goal: Goal, told: Sequence[Told], keys: Iterable[str], tried: Container[Items]
+) -> dict[str, str] | None:
+    """Return a combination that was not tried, in the order of the trials and by the keys alone; or None.
+
+    Trials that start together ask one after the other, each with one more that runs: the estimator is kept for that.
+    """
+    estimator = _KEPT.pop() if _KEPT else None
+    if estimator is None or not estimator.goes_on_with(space, goal, told):
+        estimator = Estimator(space, goal)
+    estimator.tell(told)
+    combination = estimator.new(keys, tried)
+    _KEPT.append(estimator)
+    return combination
 
 
 class _Uncopied(FrozenTrial):
@@ -113,7 +150,10 @@ def _frozen(space: Space, told: Told) -> FrozenTrial | None:
     )
 
 
-def _suggested(trial: optuna.Trial, name: str, domain: Domain) -> str:
+def _chosen(trial: optuna.Trial, parameter: Parameter) -> str:
+    name, domain = parameter.name, parameter.domain
+    if domain.count == 1:
+        return domain.at(0)
     if isinstance(domain, Listed):
         return trial.suggest_categorical(name, domain.values)
     if isinstance(domain, Reals):

@@ -5,15 +5,13 @@ from __future__ import annotations
 import random
 from functools import lru_cache
 
-from modelyard.decide.sweep.space import Space
+from modelyard.decide.sweep.space import Items, Space
 
 _PATIENCE = 100
 """How many drawings in a row may bring nothing new before what is left is taken from the list of all."""
 
 _LISTED = 200_000
 """More combinations than this are not listed."""
-
-Items = tuple[tuple[str, str], ...]
 
 
 def drawn(space: Space, seed: int, index: int) -> dict[str, str] | None:

@@ -11,6 +11,9 @@ from functools import cached_property
 from modelyard.api.sweep import NumberType, Scale, Sweep, SweepParameter
 from modelyard.decide.sweep.domains import EXACT, Domain, Listed, Reals, Steps
 
+Items = tuple[tuple[str, str], ...]
+"""A combination that can be looked up: its parameters with their values, by name."""
+
 Choose = Callable[["Parameter"], str]
 
 

@@ -6,13 +6,12 @@ successive halving of Li et al. (MLSys 2020), algorithm 2, in the variant that s
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 
 from modelyard.api.experiment import Goal
 from modelyard.api.sweep import EarlyStopping, StoppingAlgorithm
-from modelyard.decide.sweep.model import State, Told
+from modelyard.decide.sweep.model import Curve, State, Told
 
 
 def hopeless(stopping: EarlyStopping, goal: Goal, steps: Mapping[int, float], others: Sequence[Told]) -> str | None:
@@ -21,22 +20,19 @@ def hopeless(stopping: EarlyStopping, goal: Goal, steps: Mapping[int, float], ot
     `steps` are the values of the objective's metric that the trial has logged, by step; `others` are the other trials.
     Values that are no finite numbers count as not logged.
     """
-    last = max(steps, default=-1)
-    if last < max(stopping.min_steps, 0):
+    curve = Curve(steps)
+    if curve.last < max(stopping.min_steps, 0):
         return None
-    if stopping.algorithm is StoppingAlgorithm.MEDIAN:
-        return _by_median(stopping, goal, steps, last, others)
-    return _by_rungs(stopping, goal, steps, last, others)
+    own = curve.best(goal, curve.last)
+    judge = _by_median if stopping.algorithm is StoppingAlgorithm.MEDIAN else _by_rungs
+    return judge(stopping, goal, own, curve.last, others)
 
 
-def _by_median(
-    stopping: EarlyStopping, goal: Goal, steps: Mapping[int, float], last: int, others: Sequence[Told]
-) -> str | None:
-    ended = (_best(goal, other.steps, last) for other in others if other.state is State.SUCCEEDED)
+def _by_median(stopping: EarlyStopping, goal: Goal, own: float | None, last: int, others: Sequence[Told]) -> str | None:
+    ended = (other.curve.best(goal, last) for other in others if other.state is State.SUCCEEDED)
     reached = [value for value in ended if value is not None]
     if len(reached) < stopping.min_trials:
         return None
-    own = _best(goal, steps, last)
     median = statistics.median(reached)
     if own is not None and not _worse(goal, own, median):
         return None
@@ -46,16 +42,13 @@ def _by_median(
     )
 
 
-def _by_rungs(
-    stopping: EarlyStopping, goal: Goal, steps: Mapping[int, float], last: int, others: Sequence[Told]
-) -> str | None:
-    own = _best(goal, steps, last)
+def _by_rungs(stopping: EarlyStopping, goal: Goal, own: float | None, last: int, others: Sequence[Told]) -> str | None:
     rung = max(stopping.min_steps, 1)
     while rung <= last:
         reached = [
             value
             for other in others
-            if other.state is not State.FAILED and (value := _arrived(goal, other.steps, rung)) is not None
+            if other.state is not State.FAILED and (value := other.curve.arrived(goal, rung)) is not None
         ]
         places = max((len(reached) + 1) // stopping.reduction_factor, 1)
         better = sum(1 for value in reached if own is None or _worse(goal, own, value))
@@ -66,20 +59,6 @@ def _by_rungs(
             )
         rung *= stopping.reduction_factor
     return None
-
-
-def _best(goal: Goal, steps: Mapping[int, float], until: int) -> float | None:
-    """Return the best value logged up to a step, or None."""
-    values = [value for step, value in steps.items() if step <= until and math.isfinite(value)]
-    if not values:
-        return None
-    return max(values) if goal is Goal.MAXIMIZE else min(values)
-
-
-def _arrived(goal: Goal, steps: Mapping[int, float], rung: int) -> float | None:
-    """Return the best value when a trial reached a rung: at it, or at the first step that it logged after it."""
-    arrival = min((step for step in steps if step >= rung), default=None)
-    return None if arrival is None else _best(goal, steps, arrival)
 
 
 def _worse(goal: Goal, value: float, than: float) -> bool:

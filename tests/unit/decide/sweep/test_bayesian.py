@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from modelyard.api.experiment import Goal
 from modelyard.api.sweep import Sweep
 from modelyard.decide.sweep import State, Told, propose, size
+from modelyard.decide.sweep.estimator import _KEPT
 from tests.unit.decide.sweep.sweeps import (
     Combination,
     between,
@@ -75,6 +76,19 @@ def test_the_same_seed_and_results_propose_the_same_however_they_are_told() -> N
     assert propose(what, Goal.MINIMIZE, {}, 25, [*history, Told(25, history[0].parameters, State.RUNNING)]) == again
     other = what.model_copy(update={"seed": 6})
     assert propose(other, Goal.MINIMIZE, {}, 25, history) != again
+
+
+def test_trials_that_start_together_are_proposed_as_if_each_came_alone() -> None:
+    what = sweep("Bayesian", parameters=MODEL, maxTrials=60)
+    history = run(what, loss, 15)
+    alone: list[Combination | None] = []
+    for index in range(15, 20):
+        _KEPT.clear()
+        alone.append(propose(what, Goal.MINIMIZE, {}, index, history))
+        history.append(Told(index, alone[-1] or {}, State.RUNNING))
+    _KEPT.clear()
+    together = [propose(what, Goal.MINIMIZE, {}, index, history[:index]) for index in range(15, 20)]
+    assert together == alone
 
 
 def test_trials_that_run_keep_others_away() -> None:
