@@ -9,10 +9,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import queue
 import shutil
 import tarfile
+import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol, cast
 
@@ -24,6 +27,8 @@ LEVEL = 1
 MAX_BYTES = 64 << 30
 MAX_MEMBERS = 1_000_000
 _CHUNK = 1 << 20
+_AHEAD = 16
+"""How many chunks are inflated ahead of what is written."""
 _LEFT_OUT = ("uv_cache.json", ".lock")  # holds times
 
 
@@ -73,22 +78,17 @@ def unpack(source: Readable, digest: str, target: Path) -> int:
 
     What was unpacked before the fault is left: who calls does not go on with it.
     """
-    hashing = _Hashing(source)
+    inflating = _Inflating(source)
     problem: str | None = None
     count = 0
     try:
-        with (
-            gzip.GzipFile(fileobj=cast(BinaryIO, hashing), mode="rb") as packed,
-            tarfile.open(fileobj=packed, mode="r|") as tar,
-        ):
+        with tarfile.open(fileobj=cast(BinaryIO, inflating), mode="r|", bufsize=_CHUNK) as tar:
             count = _extract_all(tar, target)
     except Failed as error:
         problem = str(error)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         problem = f"the environment cannot be unpacked: {type(error).__name__}: {error}"
-    while hashing.read(_CHUNK):
-        pass
-    found = f"sha256:{hashing.sha256.hexdigest()}"
+    found = f"sha256:{inflating.digest()}"
     if found != digest:
         raise Failed(f"the environment's archive is {found}, not {digest}")
     if problem is not None:
@@ -138,14 +138,55 @@ def _bad(problem: str) -> Failed:
     return Failed(f"the environment's archive {problem}")
 
 
-class _Hashing:
-    """Hashes what passes."""
+class _Inflating:
+    """Hashes and inflates in a thread of its own, ahead of who reads: both leave Python's lock to others."""
 
     def __init__(self, source: Readable) -> None:
         self._source = source
-        self.sha256 = hashlib.sha256()
+        self._sha256 = hashlib.sha256()
+        self._blocks: queue.Queue[bytes | Exception] = queue.Queue(_AHEAD)
+        self._rest = b""
+        self._over = False
+        self._unread = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
 
-    def read(self, size: int = -1) -> bytes:
-        data = self._source.read(size)
-        self.sha256.update(data)
+    def read(self, size: int) -> bytes:
+        """Return `size` bytes, or those that are left. Raises what went wrong."""
+        while len(self._rest) < size and not self._over:
+            block = self._blocks.get()
+            if isinstance(block, Exception):
+                self._over = True
+                raise block
+            self._over = not block
+            self._rest = self._rest + block if self._rest else block
+        data, self._rest = self._rest[:size], self._rest[size:]
         return data
+
+    def digest(self) -> str:
+        """Read to the end without giving what is there; return the SHA-256 of all that came."""
+        self._unread.set()
+        while self._thread.is_alive():
+            with suppress(queue.Empty):
+                self._blocks.get(timeout=0.05)
+        return self._sha256.hexdigest()
+
+    def _work(self) -> None:
+        problem: Exception | None = None
+        inflating = zlib.decompressobj(wbits=31)
+        try:
+            while data := self._source.read(_CHUNK):
+                self._sha256.update(data)
+                while problem is None and data and not self._unread.is_set():
+                    try:
+                        block = inflating.decompress(data, _CHUNK)
+                    except zlib.error as error:
+                        problem = error
+                        self._blocks.put(error)
+                        break
+                    data = inflating.unconsumed_tail
+                    if block:
+                        self._blocks.put(block)
+            self._blocks.put(b"")
+        except Exception as error:
+            self._blocks.put(error)
