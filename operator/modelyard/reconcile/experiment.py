@@ -87,7 +87,7 @@ class ExperimentReconciler:
         self._clock = clock
         tracking = parts.tracking
         self._runs = RunsOfExecutions(lambda *key: Runs(tracking, *key))
-        self._follower = Follower(client, tracking, parts.registrar, clock)
+        self._follower = Follower(client, tracking, parts.registrar, parts.retention, clock)
         self._written: dict[str, float] = {}
 
     def __call__(self, namespace: str, name: str) -> Outcome:
@@ -308,11 +308,7 @@ class ExperimentReconciler:
     def _retain(self, experiment: Experiment) -> tuple[Experiment, list[float]]:
         """Delete what retention does not keep; return the Experiment as it is told, and when to look again."""
         retention, now = self._parts.retention, self._clock()
-        try:
-            done = retention.apply(experiment, now)
-        except TrackingError as error:
-            log.warning("experiment %s: retention: %s", _full_name(experiment), error)
-            return experiment, [RETRY_SECONDS]
+        done = retention.apply(experiment, now)
         if done is not None:
             experiment = self._write(experiment, experiment.status.model_copy(update={"clean_up": done}))
         again = retention.again_after(experiment, now)

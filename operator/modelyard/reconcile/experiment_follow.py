@@ -10,7 +10,7 @@ from modelyard.cluster.ensure import ensure_status
 from modelyard.decide.experiment_follow import best_of, followed, good_enough, troubled
 from modelyard.decide.experiment_model import Problem, Run
 from modelyard.reconcile.base import Clock, Outcome
-from modelyard.reconcile.experiment_ports import Registers, Tracking
+from modelyard.reconcile.experiment_ports import Registers, Retains, Tracking
 from modelyard.tracking.client import TrackingError, TrackingUnreachable
 
 FOLLOW_SECONDS = 30.0
@@ -20,10 +20,13 @@ FOLLOW_SECONDS = 30.0
 class Follower:
     """Declares the MLflow experiment, tells what is in it, and registers what is good enough."""
 
-    def __init__(self, client: Client, tracking: Tracking, registrar: Registers, clock: Clock) -> None:
+    def __init__(
+        self, client: Client, tracking: Tracking, registrar: Registers, retention: Retains, clock: Clock
+    ) -> None:
         self._client = client
         self._tracking = tracking
         self._registrar = registrar
+        self._retention = retention
         self._clock = clock
 
     def __call__(self, experiment: Experiment) -> Outcome:
@@ -34,6 +37,9 @@ class Follower:
             unreachable = isinstance(error, TrackingUnreachable)
             reason = Reason.TRACKING_SERVER_UNREACHABLE if unreachable else Reason.TRACKING_SERVER_REFUSED
             status = troubled(experiment, Problem(reason, str(error), transient=unreachable), self._clock())
+        told = experiment.model_copy(update={"status": status})
+        if (done := self._retention.apply(told, self._clock())) is not None:
+            status = status.model_copy(update={"clean_up": done})
         try:
             ensure_status(self._client, experiment, status, experiment.status)
         except NotFound:

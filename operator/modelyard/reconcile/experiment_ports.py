@@ -74,7 +74,7 @@ class Retains(Protocol):
     """Deletes what retention does not keep; see `reconcile.run_retention.RunRetention`."""
 
     def apply(self, experiment: Experiment, now: datetime) -> CleanUpStatus | None:
-        """Delete some, and return what was deleted; None where nothing was."""
+        """Delete some, and return what the status is to say; None where it says it. Raises nothing."""
 
     def again_after(self, experiment: Experiment, now: datetime) -> float | None:
         """Return in how many seconds to look again although nothing has changed; None for never."""

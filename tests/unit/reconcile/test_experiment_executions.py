@@ -260,6 +260,18 @@ def test_without_a_project_the_runs_of_others_are_followed_and_the_best_register
     assert world.client.list_all(PODS, NAMESPACE) == world.jobs == []
 
 
+def test_runs_that_are_followed_are_kept_as_retention_says(bucket: artifacts.Bucket) -> None:
+    world = World(bucket, {"objective": {"metric": "f1"}, "retention": {"maxRuns": 1, "keepBest": 0}})
+    for number in range(3):
+        made = world.tracking.create_run("1", f"r{number}", {}, number)
+        world.tracking.change(made.run_id, status=RunStatus.FINISHED, end_time=number + 1, metrics={"f1": number})
+    world.reconcile()
+    world.reconcile()
+    assert [run.name for run in world.tracking.runs.values()] == ["r2"]
+    assert world.status.clean_up is not None
+    assert world.status.clean_up.runs == 2
+
+
 def test_what_an_earlier_operator_finished_is_not_run_again(world: World) -> None:
     world.run()
     body = world.client.get(EXPERIMENTS, NAMESPACE, NAME)
