@@ -89,6 +89,9 @@ class Plan:
 
     end_runs: tuple[EndRun, ...]
     remove_jobs: tuple[TrialJob, ...]
+    spare_jobs: tuple[TrialJob, ...]
+    """Ended Jobs that make room for others where a quota counts Jobs; those to remove are among them."""
+
     ranking: tuple[Run, ...]
     """The runs that have the objective's metric, best first."""
 
@@ -132,6 +135,7 @@ def plan(experiment: Experiment, execution: Execution, search: Search, seen: See
         adopt=tuple(state for state in states if state.job and state.run and not state.run.tags.get(JOB_TAG)),
         end_runs=(),
         remove_jobs=tuple(_removable(execution, states, seen.jobs)),
+        spare_jobs=_spare(states),
         ranking=ranking(states, experiment.spec.objective),
         halted=halted,
         done=done,
@@ -267,15 +271,20 @@ def _removable(execution: Execution, states: Sequence[TrialState], jobs: Sequenc
     counted = {state.job.uid for state in states if state.job and not state.lost}
     yield from (job for job in jobs if job.execution != execution.id)
     yield from (job for job in jobs if job.execution == execution.id and job.uid not in counted)
-    over = [state for state in states if state.job and state.run and state.phase in ENDED and not _untold(state)]
-    ended = []
-    for state in over:
-        assert state.job is not None
-        if state.job.state is JobState.ACTIVE:
-            yield state.job
-        elif state.run and state.run.ended:
-            ended.append(state.job)
+    yield from (state.job for state in _settled(states) if state.job and state.job.state is JobState.ACTIVE)
+    ended = _spare(states)
     yield from ended[: max(len(ended) - KEPT_JOBS, 0)]
+
+
+def _spare(states: Sequence[TrialState]) -> tuple[TrialJob, ...]:
+    """Return the ended Jobs that are there for their logs alone, oldest first."""
+    told = (state for state in _settled(states) if state.run and state.run.ended)
+    return tuple(state.job for state in told if state.job and state.job.state is not JobState.ACTIVE)
+
+
+def _settled(states: Sequence[TrialState]) -> list[TrialState]:
+    """Return the trials that have ended, with all about them in the tracking server."""
+    return [state for state in states if state.run and state.phase in ENDED and not _untold(state)]
 
 
 def _ends(made: Plan, runs: Sequence[Run], stale: Sequence[Run]) -> Iterable[EndRun]:

@@ -54,6 +54,9 @@ STARTED_AT_ONCE = 25
 _PARENT_TAG = "mlflow.parentRunId"
 _MESSAGE_LIMIT = 1000
 
+JOBS_QUOTA = "count/jobs.batch"
+"""What a ResourceQuota calls the number of Jobs."""
+
 
 @dataclass(frozen=True)
 class Making:
@@ -119,6 +122,10 @@ class Trials:
                 self._start(making, runs, state, parent)
         except ApiError as error:
             if error.code == 403 and "quota" in str(error):
+                if JOBS_QUOTA in str(error):
+                    # Ended Jobs count, too, and nothing else would ever make room.
+                    for job in (job for job in decided.spare_jobs if job not in decided.remove_jobs):
+                        self._remove(making.experiment, job)
                 return f"no trial can be started now: {short(str(error), _MESSAGE_LIMIT)}"
             raise
         return ""
