@@ -30,6 +30,7 @@ from modelyard.settings import Settings
 from modelyard.sources import configmap, git
 from modelyard.sources import keep as copies
 from modelyard.sources.address import shown
+from modelyard.sources.apart import SeparateGit
 from modelyard.sources.credentials import FIELD, Credentials
 from modelyard.sources.errors import SourceError, SourceNotFound, SourceUnreachable
 from modelyard.sources.s3 import S3Project, artifact_directory, keys_of, reading
@@ -90,7 +91,7 @@ class ProjectSources:
         self._store = store
         self._settings = settings
         self._get_run = get_run
-        self._git = git_source or git.GitSource()
+        self._git = git_source or SeparateGit()
         self._directories = _Memory()
         self._stored: OrderedDict[str, None] = OrderedDict()
         """Digests whose files are in the store."""
@@ -183,10 +184,13 @@ class ProjectSources:
             return _of_kept(self._kept_files(fixed, source.uri))
         where = (namespace, source.endpoint, source.uri, source.secret_ref)
         project = S3Project(self._reading(namespace, source), source.uri)
-        seen = f"{where}{project.fingerprint()}"
-        if (known := self._seen.get(seen)) and self._holds(known):
-            return _of_kept(self._kept_files(known, source.uri))
-        pinned = self._copied(project, source.uri)
+        try:
+            seen = f"{where}{project.fingerprint()}"
+            if (known := self._seen.get(seen)) and self._holds(known):
+                return _of_kept(self._kept_files(known, source.uri))
+            pinned = self._copied(project, source.uri)
+        except ArtifactMissing as error:
+            raise SourceNotFound(f"spec.project.s3.uri: {error}") from error
         with self._lock:
             self._seen[seen] = pinned.content
             while len(self._seen) > _STORED:
@@ -312,7 +316,8 @@ def read_secret(client: Client, namespace: str, name: str, where: str) -> Mappin
         if error.code != 403:
             raise
         raise SourceNotFound(
-            f"{where}: the operator may not read Secret {name}: the chart's training.projects.secretNames lists those it may"
+            f"{where}: the operator may not read Secret {name}: the chart's training.projects.secretNames lists"
+            " those that it may"
         ) from error
     if body is None:
         raise SourceNotFound(f"{where}: there is no Secret {name} in namespace {namespace}")

@@ -98,7 +98,7 @@ class Checkout:
                 continue
             tree = self.object(entry.sha) if entry and stat.S_ISDIR(mode) else None
             if not isinstance(tree, Tree):
-                raise SourceNotFound(f"commit {commit} has no directory {path!r}")
+                raise SourceNotFound(f"commit {commit} has no directory {path!r} (spec.project.git.path)")
             place = place.into(part.encode(), tree)
         return place
 

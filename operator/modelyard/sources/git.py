@@ -61,7 +61,7 @@ class GitSource:
             return Resolved((peeled or refs[Ref(name.encode())]).decode(), branch)
         if _SHORT_SHA.fullmatch(revision):
             return Resolved(_complete(url, revision, refs, credentials))
-        raise SourceNotFound(f"{shown(url)} has no branch or tag {revision!r}")
+        raise SourceNotFound(f"{shown(url)} has no branch or tag {revision!r} (spec.project.git.revision)")
 
     def directory(self, files: GitFiles, credentials: Credentials | None = None) -> Directory:
         """Return what the project's directory holds, with its submodules."""
@@ -132,4 +132,4 @@ def _complete(url: str, start: str, refs: Mapping[Ref, ObjectID], credentials: C
         return matches.pop()
     if matches:
         raise SourceNotFound(f"{shown(url)} has more than one commit that begins with {start}: write more digits")
-    raise SourceNotFound(f"{shown(url)} has no branch, tag or commit {start!r}")
+    raise SourceNotFound(f"{shown(url)} has no branch, tag or commit {start!r} (spec.project.git.revision)")

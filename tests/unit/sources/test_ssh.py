@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.api.project_files import GitFiles
+from modelyard.sources import git
 from modelyard.sources.address import Address
 from modelyard.sources.credentials import Credentials
 from modelyard.sources.errors import SourceNotFound, SourceUnreachable
@@ -62,7 +63,10 @@ def test_a_short_commit_is_found_in_the_history(server: Server, repository: Repo
     assert find(server, repository, server.secret(), first[:8]) == first
 
 
-def test_large_files_do_not_come_to_be_looked_at(server: Server, repository: Repository) -> None:
+def test_large_files_do_not_come_to_be_looked_at(
+    server: Server, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git, "READ_LIMIT", 1 << 20)
     commit = repository.commit({**PROJECT, "data.bin": os.urandom(3 << 20).hex()})
     files = GitFiles(server.url(repository.directory), commit)
     (repository.directory / ".git/config").write_text("[uploadpack]\n\tallowFilter = true\n")
