@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from functools import lru_cache
 
 from modelyard.decide.sweep.space import Items, Space
@@ -10,8 +11,11 @@ from modelyard.decide.sweep.space import Items, Space
 _PATIENCE = 100
 """How many drawings in a row may bring nothing new before what is left is taken from the list of all."""
 
-_LISTED = 200_000
-"""More combinations than this are not listed."""
+_LONG_PATIENCE = 10_000
+"""The same where all cannot be listed."""
+
+_LISTED = 20_000
+"""More combinations than this are not listed: twice as many as there can be trials."""
 
 
 def drawn(space: Space, seed: int, index: int) -> dict[str, str] | None:
@@ -35,35 +39,44 @@ class _Sequence:
         self._found: dict[Items, None] = {}
         self._order: list[Items] = []
         self._drawings = 0
-        self._rest: list[int] | None = None
+        self._patience = _PATIENCE if space.count is not None else _LONG_PATIENCE
+        self._lock = threading.Lock()
 
     def at(self, index: int) -> dict[str, str] | None:
-        while len(self._order) <= index:
-            if not self._extend():
-                return None
-        return dict(self._order[index])
+        with self._lock:
+            while len(self._order) <= index:
+                if not self._extend():
+                    return None
+            return dict(self._order[index])
 
     def _extend(self) -> bool:
         count = self._space.count
         if count is not None and len(self._order) >= count:
             return False
-        for _ in range(_PATIENCE):
-            if self._rest is not None:
-                break
-            self._drawings += 1
-            if self._add(_draw(self._space, f"{self._seed}/{self._drawings - 1}")):
+        for _ in range(self._patience):
+            if self._add(self._drawn_next()):
                 return True
-        if count is None or count > _LISTED:
-            # Almost never: what is drawn again and again is repeated, since the rest cannot be listed.
-            self._order.append(tuple(_draw(self._space, f"{self._seed}/{self._drawings}").items()))
+        if count is None:
+            # As good as never: nearly all of the space is a few combinations, which are all there.
+            self._order.append(tuple(self._drawn_next().items()))
             return True
-        if self._rest is None:
-            self._rest = list(range(count))
-            random.Random(f"{self._seed}/rest").shuffle(self._rest)  # noqa: S311
-        while self._rest:
-            if self._add(self._space.combination(self._rest.pop())):
-                return True
-        return False
+        # From here on each of those that are left is as likely as any other.
+        self._patience = 0
+        numbers = random.Random(f"{self._seed}/rest/{len(self._order)}")  # noqa: S311
+        if count <= _LISTED:
+            left = (rank for rank in range(count) if tuple(self._space.combination(rank).items()) not in self._found)
+            ranks = list(left)
+            numbers.shuffle(ranks)
+            for rank in ranks:
+                self._add(self._space.combination(rank))
+            return bool(ranks)
+        while not self._add(self._space.combination(int(numbers.random() * count))):
+            pass
+        return True
+
+    def _drawn_next(self) -> dict[str, str]:
+        self._drawings += 1
+        return _draw(self._space, f"{self._seed}/{self._drawings - 1}")
 
     def _add(self, combination: dict[str, str]) -> bool:
         items = tuple(combination.items())

@@ -63,6 +63,23 @@ def test_values_that_are_hardly_ever_drawn_are_tried_in_the_end() -> None:
     assert sorted(int(each["n"]) for each in all_of(what)) == list(range(1, 2001))
 
 
+def test_of_many_that_are_hardly_ever_drawn_none_is_tried_twice() -> None:
+    """Nearly all combinations are below one of 300 values, so they are hardly ever drawn."""
+    parameters = {
+        "kind": between("1", "300", step="1"),
+        "x": between("1", "10", type="Int", when=when("kind", "1")),
+        "y": between("1", "3000", type="Int", when=when("kind", "1")),
+    }
+    combinations = all_of(sweep(parameters=parameters, maxTrials=1500))
+    assert len({tuple(each.items()) for each in combinations}) == 1500
+
+
+def test_a_rare_branch_without_end_is_found() -> None:
+    parameters = {"kind": values(*map(str, range(100))), "x": between("0", "1", when=when("kind", "7"))}
+    combinations = all_of(sweep(parameters=parameters, maxTrials=120))
+    assert len({tuple(each.items()) for each in combinations}) == 120
+
+
 def test_a_range_without_steps_goes_on_for_ever() -> None:
     what = sweep(parameters={"x": between("0", "1")}, maxTrials=2000)
     assert len({each["x"] for each in all_of(what)}) == 2000
