@@ -6,7 +6,7 @@ Marks differ by their form, not only by their colour: the picture says the same 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
@@ -73,6 +73,10 @@ class Outcome(StrEnum):
     RUNNING = "Running"
 
 
+_DRAWN = (Outcome.SUCCEEDED, Outcome.STOPPED)
+"""Whose values are drawn; the others are on the axis."""
+
+
 @dataclass(frozen=True)
 class Point:
     """A trial: its place in the order of trials, from 0, and its value, as far as it has one."""
@@ -127,10 +131,10 @@ def curve(points: Sequence[Point], goal: Goal, *, width: int, height: int, trial
     `trials` is how many there will be, so that the picture of a running sweep does not change its scale. Where no
     trial has a value yet there is nothing to draw, and no line.
     """
-    known = [each for each in points if _number(each) is not None]
+    known = [each for each in points if each.outcome in _DRAWN and _number(each) is not None]
     if not known:
         return []
-    low, high, step = _range([value for each in known if (value := _number(each)) is not None], goal, height)
+    low, high, step = _range(known, goal, height)
     count = max(trials, 1 + max(each.x for each in points))
     labels = Scale(low, high, step, height, 2, count).ticks()
     margin = max(map(len, labels.values()))
@@ -151,17 +155,19 @@ def _number(point: Point) -> float | None:
     return point.value if point.value is not None and abs(point.value) < _LARGEST else None
 
 
-def _range(values: Sequence[float], goal: Goal, height: int) -> tuple[float, float, float]:
+def _numbers_of(points: Iterable[Point], *outcomes: Outcome) -> list[float]:
+    return [value for each in points if each.outcome in outcomes and (value := _number(each)) is not None]
+
+
+def _range(points: Sequence[Point], goal: Goal, height: int) -> tuple[float, float, float]:
     """Return the ends of the scale, and the distance of its labels, which are round."""
-    ordered = sorted(values)
-    low, high = ordered[0], ordered[-1]
-    if len(ordered) >= 4:
-        first, third = ordered[len(ordered) // 4], ordered[-1 - len(ordered) // 4]
-        reach = _OUTLIER * (third - first)
-        if reach > 0 and goal is Goal.MAXIMIZE:
-            low = next(value for value in ordered if value >= first - reach)
-        elif reach > 0:
-            high = next(value for value in reversed(ordered) if value <= third + reach)
+    good = sorted(_numbers_of(points, Outcome.SUCCEEDED)) or sorted(_numbers_of(points, *_DRAWN))
+    first, third = (good[len(good) // 4], good[-1 - len(good) // 4]) if len(good) >= 4 else (good[0], good[-1])
+    low, high, reach = good[0], good[-1], _OUTLIER * (third - first)
+    if reach > 0:
+        # Also of those that were stopped, which are on the bad side.
+        near = [value for value in _numbers_of(points, *_DRAWN) if first - reach <= value <= third + reach]
+        low, high = (min(near), high) if goal is Goal.MAXIMIZE else (low, max(near))
     if high - low <= abs(high) * 1e-12:
         spare = abs(high) * 0.05 or 1.0
         low, high = low - spare, high + spare
@@ -185,14 +191,14 @@ def _draw_points(canvas: _Canvas, points: Sequence[Point]) -> None:
     dots: dict[tuple[int, int], int] = {}
     for point in points:
         value = _number(point)
-        if value is None or point.outcome in (Outcome.RUNNING, Outcome.FAILED):
+        if value is None or point.outcome not in _DRAWN:
             continue
         row, column = scale.row(value), scale.column(point.x)
         cell = (round(row), round(column))
-        if not scale.low <= value <= scale.high:
-            mark = Mark.ABOVE if value > scale.high else Mark.BELOW
-        elif point.outcome is Outcome.STOPPED:
+        if point.outcome is Outcome.STOPPED:
             mark = Mark.STOPPED
+        elif not scale.low <= value <= scale.high:
+            mark = Mark.ABOVE if value > scale.high else Mark.BELOW
         else:
             mark = Mark.TRIAL
         if dense and mark is Mark.TRIAL:

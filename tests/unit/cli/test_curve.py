@@ -95,6 +95,13 @@ def test_one_bad_value_does_not_flatten_all_others() -> None:
     assert "0.8 ┤" in found
 
 
+def test_stopped_trials_do_not_flatten_those_that_ended() -> None:
+    found = picture(points(363.0, (33000.0, E), 995.0, 400.0, (1100.0, E)), Goal.MINIMIZE)
+    assert found.splitlines()[0].count("◦") == 2
+    assert "off the scale" not in found
+    assert "750 ┤" in found
+
+
 def test_a_good_value_is_on_the_scale_however_far_it_is() -> None:
     found = picture(points(1.0, 1.1, 1.05, 0.9, 0.95, 50.0), Goal.MAXIMIZE)
     assert "off the scale" not in found
@@ -111,7 +118,7 @@ def test_more_trials_than_columns_are_dots() -> None:
     "given",
     [
         (),
-        points(None, (None, F), (None, R)),
+        points(None, (None, F), (0.5, F), (None, R), (0.5, R)),
         points(math.nan, math.inf, -math.inf, 1.7e308),
     ],
 )
