@@ -311,3 +311,9 @@ def test_hopeless_trials_are_given_up() -> None:
     assert [state.trial.name for state in decided.settle] == ["b"]
     assert decided.states[1].failure is not None
     assert decided.states[1].failure.reason == "Stopped"
+
+
+def test_ended_jobs_can_make_room_once_the_tracking_server_has_all_about_them() -> None:
+    jobs = (job(0, JobState.SUCCEEDED), job(1, JobState.SUCCEEDED), job(2))
+    runs = (run(0, DONE, f1=0.9), run(1, f1=0.8), run(2))
+    assert [each.index for each in planned(jobs, runs).spare_jobs] == [0]
