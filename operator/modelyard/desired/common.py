@@ -31,6 +31,15 @@ def labels(component: str, instance: str) -> dict[str, str]:
     return {NAME: "modelyard", COMPONENT: component, INSTANCE: instance, MANAGED_BY: "modelyard"}
 
 
+def literal(text: str) -> str:
+    """Return what a container's command, argument or variable has to hold for its program to get `text`.
+
+    The kubelet replaces `$(NAME)` there, whatever the shell's quotes, and makes `$` of `$$`:
+    https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+    """
+    return text.replace("$", "$$")
+
+
 def owner_reference(owner: Resource) -> Json:
     """Return the controller reference, through which the garbage collector removes the object with its owner."""
     return {

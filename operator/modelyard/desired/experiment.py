@@ -16,7 +16,7 @@ from modelyard.api.names import (
     TRIAL_LABEL,
 )
 from modelyard.api.rollout import parse_duration
-from modelyard.desired.common import CONTAINER_SECURITY, POD_SECURITY, Json, labels, metadata
+from modelyard.desired.common import CONTAINER_SECURITY, POD_SECURITY, Json, labels, literal, metadata
 from modelyard.desired.environment import Entering
 
 TRIAL_CONTAINER = "trial"
@@ -161,7 +161,7 @@ def _container(template: TrialTemplate, run: TrialRun, fetch: Fetching, entering
         "image": images.trial,
         "imagePullPolicy": images.pull_policy,
         # As MLflow's own project runner starts entry points.
-        "command": ["bash", "-c", run.command],
+        "command": ["bash", "-c", literal(run.command)],
         "workingDir": DOCKER_WORKSPACE if run.in_docker else WORKSPACE,
         "env": [{"name": name, "value": value} for name, value in _environment(template, run, entering).items()],
         # Programs write where their authors let them; what is outside of volumes goes with the pod.
@@ -212,6 +212,7 @@ def _environment(template: TrialTemplate, run: TrialRun, entering: Entering) -> 
         "MLFLOW_RUN_ID": run.run_id,
         "MLFLOW_EXPERIMENT_ID": run.experiment_id,
         "MLFLOW_TRACKING_URI": run.tracking_uri,
-        "MLFLOW_RUN_CONTEXT": json.dumps(dict(run.context), sort_keys=True),
+        "MLFLOW_RUN_CONTEXT": literal(json.dumps(dict(run.context), sort_keys=True)),
     }
-    return {**ours, **run.variables, **theirs, **fixed}
+    declared = {name: literal(value) for name, value in run.variables.items()}
+    return {**ours, **declared, **theirs, **fixed}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from modelyard.api.project_files import GitFiles, ImageFiles, KeptFiles, ProjectFiles, to_json
-from modelyard.desired.common import CONTAINER_SECURITY, Json
+from modelyard.desired.common import CONTAINER_SECURITY, Json, literal
 from modelyard.desired.reader import READER_SECRET
 
 FETCH_CONTAINER = "project"
@@ -109,7 +109,7 @@ def fetching(
     wanted = _parameters(downloads, paths)
     containers = []
     if isinstance(files, ImageFiles):
-        command = ["sh", "-c", _COPY, "project", files.path, *paths]
+        command = ["sh", "-c", literal(_COPY), "project", *map(literal, (files.path, *paths))]
         containers.append({**_container(FETCH_CONTAINER, images.trial, images), "command": command})
         containers[0]["volumeMounts"] = [workspace, scratch]
         wanted = _parameters(downloads, ())
@@ -153,4 +153,4 @@ def _variables(files: ProjectFiles, wanted: Json, tracking_uri: str) -> list[Jso
     if wanted:
         values["MODELYARD_PARAMETERS"] = json.dumps(wanted, sort_keys=True)
         values["MLFLOW_TRACKING_URI"] = tracking_uri
-    return [{"name": name, "value": value} for name, value in values.items()]
+    return [{"name": name, "value": literal(value)} for name, value in values.items()]

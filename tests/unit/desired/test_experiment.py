@@ -152,6 +152,14 @@ def test_runs_that_the_program_makes_itself_are_told_where_they_belong() -> None
     assert json.loads(environment(built())["MLFLOW_RUN_CONTEXT"]) == {"mlflow.parentRunId": "run-0"}
 
 
+def test_nothing_of_a_command_is_replaced_by_the_kubelet() -> None:
+    job = built(run=replace(RUN, command="python train.py '$(MLFLOW_RUN_ID)' $$ $HOME", variables={"A": "$(HOME)"}))
+    (container,) = pod(job)["containers"]
+    # As the kubelet reads it: $$ is $, and $(NAME) a variable.
+    assert container["command"][2] == "python train.py '$$(MLFLOW_RUN_ID)' $$$$ $$HOME"
+    assert environment(job)["A"] == "$$(HOME)"
+
+
 def test_a_trial_that_is_run_again_says_which_attempt_it_is() -> None:
     again = built(run=replace(RUN, attempt=2, name="churn-e1-0-r2"))
     assert again["metadata"]["annotations"]["modelyard.dev/attempt"] == "2"
