@@ -47,11 +47,12 @@ def upload(key: str, work: Path, root: Path, env: Mapping[str, str], put: Put = 
 
 
 def _without_python(recipe: Recipe) -> str:
+    none = "the image has no Python from 3.9 on"
     if recipe.kind != IMAGE:
-        raise Failed(f"the image has no Python, with which the environment of {recipe.origin} could be made in it")
+        raise Failed(f"{none}, with which the environment of {recipe.origin} could be made in it")
     if recipe.directory is not None:
-        raise Failed(f"the image has no Python, with which the files in {recipe.directory} could be read")
-    return "the image has no Python: its packages are not known"
+        raise Failed(f"{none}, with which the files in {recipe.directory} could be read")
+    return f"{none}: its packages are not known"
 
 
 def _told(path: Path) -> dict[str, Any]:

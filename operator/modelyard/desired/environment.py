@@ -41,9 +41,10 @@ UPLOADS = ("report", "archive", "lock")
 """The Secret's keys of a Job end in these."""
 
 _BUILD = (
-    # An image without a Python cannot be asked for its packages; one that needs none is no failure.
-    f"for python in python3 python; do command -v $python >/dev/null 2>&1 && break; python=; done; "
-    f"if [ -z \"$python\" ]; then echo > {_WORK}/no-python; echo 'the image has no Python'; exit 0; fi; "
+    # An image without a Python cannot be asked for its packages; where none are wanted that is no failure.
+    "for python in python3 python; do "
+    "$python -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null && break; python=; done; "
+    f'if [ -z "$python" ]; then echo > {_WORK}/no-python; echo "the image has no Python from 3.9 on"; exit 0; fi; '
     f"PYTHONPATH={_WORK}/lib exec $python -m modelyard_environments build {_WORK} {ENVIRONMENT}"
 )
 

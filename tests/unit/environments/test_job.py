@@ -50,6 +50,8 @@ class World:
 
     def __init__(self, top: Path, minio: MinioStore, url: str) -> None:
         self.top = top
+        self.path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        """Of the trial's image."""
         self.client = FakeClient()
         settings = Settings.from_environment(
             {
@@ -116,8 +118,9 @@ class World:
         )
 
     def _env(self, container: Json, places: Mapping[str, Path]) -> dict[str, str]:
-        env = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        env = {"PATH": self.path}
         if container["image"] != IMAGE:
+            env["PATH"] = os.environ["PATH"]
             env["PYTHONPATH"] = f"{REPOSITORY / 'operator'}:{REPOSITORY / 'environments'}"
         for each in container["env"]:
             env[each["name"]] = each["value"] if "value" in each else self._secret(**each["valueFrom"]["secretKeyRef"])
@@ -185,6 +188,31 @@ def test_a_project_in_an_image_is_read_by_the_job(world: World, tmp_path: Path) 
     assert found.environment.archive is None
     assert found.environment.packages > 50
     assert entering(found.environment, Images()).init_containers == ()
+
+
+def without_python(world: World) -> None:
+    programs = world.top / "programs"
+    programs.mkdir()
+    (programs / "sh").symlink_to("/bin/sh")
+    (programs / "python3").write_text("#!/bin/sh\nexit 1  # older than is wanted\n")
+    (programs / "python3").chmod(0o755)
+    world.path = str(programs)
+
+
+def test_an_image_without_a_python_has_no_lock_and_is_used_all_the_same(world: World) -> None:
+    without_python(world)
+    files = KeptFiles("s3://x/y.tar.gz", "y", "configmap:x")
+    made = world.make(files, Directory(frozenset()), None).environment
+    assert (made.archive, made.lock, made.packages) == (None, "", 0)
+    assert made.message == "the image has no Python from 3.9 on: its packages are not known"
+
+
+def test_an_environment_cannot_be_made_in_an_image_without_a_python(world: World) -> None:
+    without_python(world)
+    directory = Directory(frozenset({"python_env.yaml"}), {"python_env.yaml": "dependencies: [apple]\n"})
+    files = KeptFiles("s3://x/y.tar.gz", "y", "configmap:x")
+    with pytest.raises(AssertionError, match=r"with which the environment of python_env\.yaml could be made in it"):
+        world.make(files, directory, Environment(EnvironmentKind.PYTHON, file="python_env.yaml"))
 
 
 def test_other_bytes_than_were_recorded_are_not_entered(world: World) -> None:
