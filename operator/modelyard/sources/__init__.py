@@ -1,1 +1,1 @@
-"""Where a project's files come from: a git repository or a ConfigMap. The only code that speaks to git servers."""
+"""Where a project's files come from: git, ConfigMaps, S3, what was kept. The only code that speaks to git servers."""

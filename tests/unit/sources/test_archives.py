@@ -144,6 +144,7 @@ def test_a_list_of_contents_that_is_too_large_is_not_read(tmp_path: Path, monkey
         gzip.compress(b"x" * 600),
         zipped(("MLproject", b"name: x"))[:-30],
     ],
+    ids=["no archive", "no zip", "short tar", "no tar", "short zip"],
 )
 def test_what_is_damaged_is_told(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound, match=r"s3://b/x (cannot be unpacked|is no \.zip file)"):

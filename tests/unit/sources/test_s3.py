@@ -50,6 +50,7 @@ def test_all_files_below_a_prefix_are_the_project(minio: MinioStore, store: Arti
         ("churn.zip", zipped(*FILES.items())),
         ("forge.zip", zipped(*((f"churn-1.4/{path}", data) for path, data in FILES.items()))),
     ],
+    ids=["tar.gz", "tgz", "zip", "zip of a forge"],
 )
 def test_an_archive_is_the_project(
     minio: MinioStore, store: ArtifactStore, tmp_path: Path, name: str, data: bytes
