@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modelyard.api.experiment import EnvironmentSource, Experiment
+from modelyard.api.experiment import EnvironmentSource, Experiment, TrialTemplate
 from modelyard.api.names import GROUP, object_name
 from modelyard.api.project_files import GitFiles, ImageFiles, KeptFiles, ProjectFiles, from_json
 from modelyard.cli.errors import USAGE, CliError
@@ -85,7 +85,7 @@ class Original:
     def body(self) -> Json:
         """Return the Experiment that runs it again."""
         before = self.experiment.spec if self.experiment else None
-        template = before.template.to_dict() if before and before.template else {}
+        template = _said(before.template) if before and before.template else {}
         spec: Json = {
             "project": {"run": {"id": self.run.run_id}},
             "entryPoint": self._entry_point,
@@ -104,6 +104,12 @@ class Original:
             "metadata": {"name": self.name, "namespace": self.namespace},
             "spec": spec,
         }
+
+
+def _said(template: TrialTemplate) -> Json:
+    """Return what a template says, without defaults."""
+    said: Json = template.model_dump(by_alias=True, mode="json", exclude_none=True, exclude_defaults=True)
+    return said
 
 
 def find_original(

@@ -64,7 +64,7 @@ def draw(output: Output, look: RunsLook, space: Space) -> list[Part]:
     parts += _curve(look, space)
     tail = _tail(look, space)
     parts += _table(output, look, space, len(parts) + len(tail))
-    return parts + tail
+    return [_cut(part, space) if isinstance(part, Text) else part for part in (*parts, *tail)]
 
 
 def _header(look: RunsLook, space: Space) -> list[Text]:
@@ -91,7 +91,7 @@ def _header(look: RunsLook, space: Space) -> list[Text]:
     if status.registered:
         made = status.registered
         rows.append(_line("registered", f"version {made.version} of {made.model}"))
-    return [_cut(row, space) for row in rows]
+    return rows
 
 
 def _line(title: str, words: str) -> Text:
@@ -201,7 +201,7 @@ def _table(output: Output, look: RunsLook, space: Space, used: int) -> list[Part
     parts: list[Part] = [Text(""), output.laid_out([columns[index] for index in fitting], rows)]
     more = [f"{len(look.trials) - len(chosen)} more trials: --all"] if len(chosen) < len(look.trials) else []
     more += [f"{left_out} more columns: a wider terminal, or a pipe"] if left_out else []
-    return parts + ([_cut(Text("; ".join(more), QUIET), space)] if more else [])
+    return parts + ([Text("; ".join(more), QUIET)] if more else [])
 
 
 def _columns(look: RunsLook, trials: Sequence[Trial]) -> tuple[list[Column], list[list[Cell]]]:
@@ -271,10 +271,10 @@ def _tail(look: RunsLook, space: Space) -> list[Part]:
     told = [trial for trial in look.trials if trial.phase in (Phase.FAILED, Phase.STOPPED) and trial.why]
     few = 0 if space.is_low else 1 if space.height else _FAILURES
     newest = told[::-1] if space.everything else told[::-1][:few]
-    parts: list[Part] = [_cut(_why(trial), space) for trial in newest]
+    parts: list[Part] = [_why(trial) for trial in newest]
     if len(newest) < len(told) and not space.height:
         parts.append(Text(f"{len(told) - len(newest)} more that failed or were stopped: --all", QUIET))
-    notes: list[Part] = [_cut(Text(note, QUIET), space) for note in look.notes]
+    notes: list[Part] = [Text(note, QUIET) for note in look.notes]
     steps: list[Part] = [] if space.height else _steps(look)
     return [*_below(parts), *_below(notes), *_below(steps)]
 
@@ -314,7 +314,7 @@ def _steps(look: RunsLook) -> list[Part]:
 
 
 def _cut(line: Text, space: Space) -> Text:
-    """Cut a line off at the terminal's edge."""
-    if space.width is not None and not (space.everything and space.height is None) and len(line.plain) > space.width:
+    """Cut a line off at the terminal's edge, where it is drawn again and again and has to fit."""
+    if space.height is not None and space.width is not None and len(line.plain) > space.width:
         line.truncate(space.width, overflow="ellipsis")
     return line

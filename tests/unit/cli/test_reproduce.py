@@ -113,7 +113,7 @@ def test_what_is_made_runs_what_the_run_ran(yard: Yard) -> None:
         "parameters": {"seed": "42", "depth": "7", "rate": "0.051"},
         "objective": {"metric": "f1_score", "goal": "Maximize"},
         "tags": {"team": "a", "modelyard.dev/reproduces": OLD},
-        "template": {**yard.experiment().spec.trial_template.to_dict(), "image": IMAGE},
+        "template": {"image": IMAGE, "resources": {"limits": {"cpu": "2"}}},
     }
     assert yard.text == (
         f"experiment {NAME} runs again what run {OLD} ({OLD} of churn) ran: entry point train of commit 3f1c2ab9d0e1 "

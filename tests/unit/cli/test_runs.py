@@ -70,6 +70,14 @@ def test_a_low_terminal_gets_what_matters_most(lab: Lab, monkeypatch: pytest.Mon
     assert "\x1b[3" not in screen
 
 
+def test_once_nothing_is_cut_off_that_somebody_may_want_to_copy(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.sweep()
+    lab.set_status(DONE)
+    shown = on_terminal(lab, monkeypatch, 40, 24, once=True)
+    assert "kubectl modelyard reproduce churn/best" in shown
+    assert "could not convert string to float" in shown
+
+
 def test_what_has_ended_says_what_came_of_it_and_what_to_do_next(lab: Lab) -> None:
     lab.sweep()
     registered = {"model": "churn-model", "version": 3, "runId": f"{5:032x}"}
