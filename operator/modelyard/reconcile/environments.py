@@ -96,6 +96,8 @@ class Environments:
         self._clock = clock
         self._uri = store.uri("").rstrip("/")
         self._known: OrderedDict[str, Found] = OrderedDict()
+        self._ended_jobs: set[str] = set()
+        """Keys of those whose URLs were taken back: a failure is told again without a write."""
         self._lock = threading.Lock()
 
     def ensure(
@@ -253,6 +255,7 @@ class Environments:
 
     def _start(self, experiment: Experiment, ask: Ask) -> Waiting | Problem:
         ensure_reader_secret(self._client, self._settings, ask.namespace)
+        self._ended_jobs.discard(ask.key)
         self._store.put(f"{ask.directory}/{decide.RECIPE}", ask.recipe.to_json().encode())
         recipe = self._store.uri(f"{ask.directory}/{decide.RECIPE}")
         building = Building(ask.job, ask.key, ask.image, recipe, conda=decide.asks_channels(ask.recipe))
@@ -282,8 +285,11 @@ class Environments:
 
     def _take_back(self, ask: Ask) -> None:
         """Take the Job's URLs from it."""
+        if ask.key in self._ended_jobs:
+            return
         manager = upload_manager(FIELD_MANAGER, ask.job)
         self._client.apply(SECRETS, upload_secret(ask.namespace, ask.job, {}), manager)
+        self._ended_jobs.add(ask.key)
 
     @property
     def _job_settings(self) -> JobSettings:

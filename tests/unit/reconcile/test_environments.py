@@ -216,6 +216,9 @@ def test_a_failed_job_is_told_in_its_own_words(world: World) -> None:
     found = world.ensure()
     assert found == Problem(Reason.ENVIRONMENT_FAILED, words)
     assert len(world.jobs) == 1
+    before = list(world.client.writes)
+    assert world.ensure() == found
+    assert world.client.writes == before
 
 
 def test_a_later_execution_tries_again_and_the_same_one_does_not(world: World) -> None:
@@ -229,6 +232,9 @@ def test_a_later_execution_tries_again_and_the_same_one_does_not(world: World) -
     assert world.jobs == []
     assert isinstance(world.ensure(since=later), Waiting)
     assert len(world.jobs) == 1
+    world.end(world.job, "Failed")
+    assert isinstance(world.ensure(since=later), Problem)
+    assert world.urls() == set()
 
 
 def test_an_archive_that_somebody_removed_is_built_again(world: World) -> None:
