@@ -69,8 +69,8 @@ def _when(experiment: Experiment) -> str:
     return f"when execution {status.execution} has ended" if busy else "now"
 
 
-def wait_for(experiments: Experiments, output: Output, arguments: Namespace, value: str | None) -> int:
-    """Show the execution that the annotation's value, or with None the spec, has begun, until it has ended.
+def wait_for(experiments: Experiments, output: Output, arguments: Namespace, value: str) -> int:
+    """Show the execution that the annotation's value has begun, until it has ended.
 
     Return 0 where it succeeded.
     """
@@ -90,13 +90,13 @@ def wait_for(experiments: Experiments, output: Output, arguments: Namespace, val
     return 0 if state(last) == "Succeeded" else REFUSED
 
 
-def has_ended(experiment: Experiment, value: str | None, waited: float) -> bool:
+def has_ended(experiment: Experiment, value: str, waited: float) -> bool:
     """Whether the execution that was asked for has ended, or cannot begin; `waited` is in seconds."""
     status = experiment.status
     if not is_over(experiment):
         return False
     trigger = status.trigger
-    if value is None or (trigger is not None and trigger.kind is Trigger.ANNOTATION and trigger.value == value):
+    if trigger is not None and trigger.kind is Trigger.ANNOTATION and trigger.value == value:
         return True
     # What is wrong with the project is said before anything of the new execution is fixed.
     return state(experiment) == "Failed" and status.finished_at is None and waited >= _STALE_SECONDS
