@@ -223,7 +223,7 @@ def test_an_environment_is_built_once_and_shared_by_all_trials(trials: Trials) -
     assert len(built) == 1
 
     trials.run_again("once more")
-    again = trials.wait_ended(60, after=first["status"]["execution"])
+    again = trials.wait_ended(after=first["status"]["execution"])
     assert outcome(again) == ("True", "Completed")
     assert again["status"]["environment"] == environment
     assert builds(trials.kubectl) <= built
