@@ -20,6 +20,7 @@ from modelyard.cluster.resources import SECRETS
 from modelyard.decide.experiment_model import (
     EXECUTION_TAG,
     EXPERIMENT_TAG,
+    GIVEN_TAG,
     IMAGE_TAG,
     MADE_BY_TAG,
     PARENT,
@@ -200,13 +201,15 @@ def _files(run: Run) -> ProjectFiles:
 def _given(run: Run, experiment: Experiment | None, also: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Return the parameters that the entry point was given, with the values that the run logged.
 
-    Those that the sweep chose are in a tag; the others are the spec's, which may be another one by now: what the
-    reproduction logs is compared afterwards.
+    Their names are in a tag. Without it those are taken that the sweep chose, and those of the spec, which may be
+    another one by now: what the reproduction logs is compared afterwards.
     """
     for name in also:
         if name not in run.parameters:
             known = ", ".join(sorted(run.parameters)) or "none"
             raise CliError(f"--parameter {name}: the run has no such parameter; it has {known}", USAGE)
+    if (told := _told(run)) is not None:
+        return {name: run.parameters[name] for name in (*told, *also) if name in run.parameters}, []
     chosen = swept(run)
     fixed = experiment.spec.parameters if experiment else {}
     names = [*fixed, *chosen, *also]
@@ -217,6 +220,15 @@ def _given(run: Run, experiment: Experiment | None, also: Sequence[str]) -> tupl
         "the parameters are those that its sweep chose and that the experiment's spec names today; if it was given "
         "others then, name them with --parameter NAME"
     ]
+
+
+def _told(run: Run) -> list[str] | None:
+    """Return the names that the run says it was given."""
+    try:
+        names = json.loads(run.tags.get(GIVEN_TAG, "null"))
+    except ValueError:
+        return None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
 def _concerns(experiments: Experiments, run: Run, files: ProjectFiles) -> list[str]:

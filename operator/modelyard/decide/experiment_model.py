@@ -29,6 +29,10 @@ MADE_BY_TAG = f"{GROUP}/made-by"
 PARAMETERS_TAG = f"{GROUP}/parameters"
 """Run tag: the swept parameters of the trial, JSON: chosen once, when the run is made."""
 
+GIVEN_TAG = f"{GROUP}/given"
+"""Run tag: the names of the parameters that the entry point was given, JSON; the others that are logged are its
+defaults."""
+
 JOB_TAG = f"{GROUP}/job"
 """Run tag: the uid of the Job that runs the trial, from when it exists; empty where it is to be made anew."""
 

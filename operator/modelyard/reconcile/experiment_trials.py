@@ -20,6 +20,7 @@ from modelyard.decide.experiment_model import (
     ENVIRONMENT_TAG,
     EXECUTION_TAG,
     EXPERIMENT_TAG,
+    GIVEN_TAG,
     IMAGE_TAG,
     JOB_TAG,
     LOCK_ARTIFACT,
@@ -169,7 +170,11 @@ class Trials:
         invocation = making.prepared.invocation(trial)
         run = state.run
         if run is None:
-            tags = {TRIAL_TAG: str(trial.index), PARAMETERS_TAG: json.dumps(dict(trial.swept), sort_keys=True)}
+            tags = {
+                TRIAL_TAG: str(trial.index),
+                PARAMETERS_TAG: json.dumps(dict(trial.swept), sort_keys=True),
+                GIVEN_TAG: json.dumps(sorted(trial.parameters)),
+            }
             run = self._create(making, runs, trial.name, {**tags, **({_PARENT_TAG: parent.run_id} if parent else {})})
         missing = {key: value for key, value in invocation.parameters.items() if key not in run.parameters}
         if missing:

@@ -19,6 +19,7 @@ from modelyard.cluster.client import ApiError
 from modelyard.cluster.resources import SECRETS
 from modelyard.decide.experiment_model import (
     ENVIRONMENT_TAG,
+    GIVEN_TAG,
     IMAGE_TAG,
     LOCK_ARTIFACT,
     MADE_BY_TAG,
@@ -203,6 +204,13 @@ def test_a_parameter_may_be_named(yard: Yard) -> None:
     assert message == (
         "--parameter alpha: the run has no such parameter; it has depth, logged_by_the_program, rate, seed"
     )
+
+
+def test_what_the_run_was_given_is_known_whatever_the_spec_says_now(yard: Yard) -> None:
+    yard.original(tags={GIVEN_TAG: '["depth", "rate", "seed"]'})
+    assert yard.run(reproduce, **LEAVE) == 0
+    assert yard.made["spec"]["parameters"] == {"depth": "7", "rate": "0.051", "seed": "42"}
+    assert not [note for note in yard.notes if "--parameter" in note]
 
 
 def test_a_reproduction_that_fails_is_none(yard: Yard, then: Callable[..., None]) -> None:

@@ -92,6 +92,7 @@ def test_runs_have_mlflows_tags_and_lie_under_their_parent(world: World) -> None
         "modelyard.dev/trigger": "Spec",
         "modelyard.dev/trial": "0",
         "modelyard.dev/parameters": '{"configuration": "a"}',
+        "modelyard.dev/given": '["configuration"]',
         "modelyard.dev/image": "training:1",
     }
     assert world.tracking.experiments == {"churn": {"team": "churn"}}
