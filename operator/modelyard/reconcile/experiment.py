@@ -189,7 +189,8 @@ class ExperimentReconciler:
             return directory
         if directory is None:
             image = experiment.spec.trial_template.image or self._settings.training_image
-            found = self._parts.environments.ensure(experiment, fixed.files, None, None, image)
+            since = _started(experiment)
+            found = self._parts.environments.ensure(experiment, fixed.files, None, None, image, since=since)
             if isinstance(found, Problem | Waiting):
                 return found
             directory = found.directory
@@ -198,7 +199,6 @@ class ExperimentReconciler:
     def _environment(
         self, experiment: Experiment, fixed: Pinned, prepared: Prepared
     ) -> TrialEnvironment | Problem | Waiting:
-        started = experiment.status.started_at
         found = self._parts.environments.ensure(
             experiment,
             fixed.files,
@@ -206,7 +206,7 @@ class ExperimentReconciler:
             prepared.environment,
             prepared.image,
             again=self._environment_before(experiment),
-            since=datetime.fromisoformat(started) if started else None,
+            since=_started(experiment),
         )
         return found if isinstance(found, Problem | Waiting) else found.environment
 
@@ -372,6 +372,11 @@ class ExperimentReconciler:
 def _schedule_fault(experiment: Experiment) -> str | None:
     spec = experiment.spec
     return schedule.check(spec.schedule, spec.time_zone) if spec.schedule else None
+
+
+def _started(experiment: Experiment) -> datetime | None:
+    started = experiment.status.started_at
+    return datetime.fromisoformat(started) if started else None
 
 
 def _full_name(experiment: Experiment) -> str:

@@ -179,8 +179,8 @@ class TestRights:
             (["modelyard-git", "modelyard-s3"], ["get"]),
             (["modelyard-webhooks"], ["get"]),
         ]
-        for index, names in ((1, {"training": {"projects": {"secretNames": ["a", "b"]}}}), (2, _WEBHOOKS)):
-            assert secret_rules(template(names))[index] == (["a", "b"], ["get"])
+        for index, chosen in ((1, {"training": {"projects": {"secretNames": ["a", "b"]}}}), (2, _WEBHOOKS)):
+            assert secret_rules(template(chosen))[index] == (["a", "b"], ["get"])
         assert secret_rules(template({"webhooks": {"secretNames": []}}))[2] == (None, ["get"])
         assert secret_rules(template({"training": {"projects": {"secretNames": []}}}))[1] == (None, ["get"])
 
