@@ -12,6 +12,7 @@ from modelyard.decide.jobs import JOB_NAME_LABEL, Failure, JobState, failure_of,
 Json = dict[str, Any]
 
 _OUT_OF_ATTEMPTS = "BackoffLimitExceeded"
+_OUT_OF_TIME = "DeadlineExceeded"
 
 
 def need_pods(jobs: Iterable[Json]) -> bool:
@@ -57,6 +58,9 @@ def _failure(job: Json, pods: Sequence[Json]) -> Failure:
     stayed = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
     if failed.get("reason") == _OUT_OF_ATTEMPTS and not stayed:
         return Failure(POD_DELETED, "its pod was deleted by somebody")
+    limit = job.get("spec", {}).get("activeDeadlineSeconds")
+    if failed.get("reason") == _OUT_OF_TIME and limit:
+        return Failure(_OUT_OF_TIME, f"it ran longer than spec.template.timeLimit, {limit}s")
     return failure_of(job, pods)
 
 
@@ -67,4 +71,6 @@ def _runs(job: Json) -> bool:
 def _waiting(job: Json, pods: Sequence[Json]) -> str | None:
     if job.get("spec", {}).get("suspend"):
         return "it is suspended, until its queue admits it"
-    return None if _runs(job) else waiting_for(job, pods)
+    # A pod that has ended waits for nothing but the Job's controller to say so.
+    over = pods and all(pod.get("status", {}).get("phase") in ("Succeeded", "Failed") for pod in pods)
+    return None if over or _runs(job) else waiting_for(job, pods)

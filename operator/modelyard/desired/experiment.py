@@ -130,6 +130,8 @@ def _pod(owner: Experiment, run: TrialRun, fetch: Fetching, entering: Entering, 
         "restartPolicy": "Never",
         "automountServiceAccountToken": template.service_account_name is not None,
         "enableServiceLinks": False,
+        # As process 1 a program would not be ended by SIGTERM, and hold its pod for the whole grace period.
+        "shareProcessNamespace": True,
         "securityContext": POD_SECURITY,
         "initContainers": [*fetch.containers, *entering.init_containers, *forward],
         "containers": [_container(template, run, fetch, entering, images)],

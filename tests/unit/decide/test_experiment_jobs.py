@@ -149,6 +149,15 @@ def test_a_job_past_its_time_failed_by_that_though_its_pod_is_gone() -> None:
     late["status"]["conditions"][0]["reason"] = "DeadlineExceeded"
     (found,) = read_jobs([late], [], UID)
     assert found.failure == Failure("DeadlineExceeded", "Job was active longer than specified deadline")
+    (found,) = read_jobs([{**late, "spec": {"activeDeadlineSeconds": 90}}], [], UID)
+    assert found.failure == Failure("DeadlineExceeded", "it ran longer than spec.template.timeLimit, 90s")
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_pod_that_has_ended_waits_for_nothing(phase: str) -> None:
+    status = {"phase": phase, "containerStatuses": [terminated("trial", 0 if phase == "Succeeded" else 1)]}
+    (found,) = read_jobs([job(0)], [pod("churn-e1-0", status=status)], UID)
+    assert found.waiting is None
 
 
 def test_a_suspended_job_waits_for_its_queue() -> None:
