@@ -322,7 +322,7 @@ SAME = [
 ]
 
 
-@pytest.mark.parametrize("case", SAME, ids=str)
+@pytest.mark.parametrize("case", SAME, ids=[f"{number}: {case.entry_point}" for number, case in enumerate(SAME)])
 def test_commands_and_refusals_are_mlflows(case: Case) -> None:
     theirs, ours = both(case)
     assert agree(theirs, ours), f"\nMLflow: {theirs}\nours:   {ours}"
