@@ -45,4 +45,8 @@ def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], os.environ))
+    ended = main(sys.argv[1:], os.environ)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Without the interpreter's own end: rattler's threads may still be in it, and then the process dies by a signal.
+    os._exit(ended)

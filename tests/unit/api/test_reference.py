@@ -21,7 +21,7 @@ def test_every_reason_has_a_row() -> None:
 
 def test_a_nested_field_and_its_rule_have_a_row() -> None:
     text = document()
-    assert "| `spec.sweep.parameters.*.values` **required** | list of string |" in text
+    assert "| `spec.sweep.parameters.*.values` | list of string |" in text
     assert "Rule: unknown stage: spec.stages takes staging and production." in text
     assert "| `spec.gates.*[].job.command` **required** | list of string |" in text
     assert "Rule: a metric needs min, max or comparedTo." in text
