@@ -72,8 +72,8 @@ clients-python: ## Make the environment of a stock client of the Open Inference 
 	$(UV) pip install --quiet --require-hashes --python $(CLIENTS)/bin/python -r $(CLIENTS_LOCK)
 
 .PHONY: test-unit
-test-unit: bootstrap cluster-build clients-python ## Run the tests that need no cluster
-	MODELYARD_TRITON_PYTHON=$(CLIENTS)/bin/python $(UV) run pytest --numprocesses auto --dist loadfile --hypothesis-profile same-every-time --durations 20 tests/unit
+test-unit: bootstrap cluster-build clients-python ## Run the tests that need no cluster: units, and the rules of the API on an API server
+	MODELYARD_TRITON_PYTHON=$(CLIENTS)/bin/python $(UV) run pytest --numprocesses auto --dist loadfile --hypothesis-profile same-every-time --durations 20 tests/unit tests/api
 
 .PHONY: guides-python
 guides-python: ## Make the environment of MLflow's guides: the oldest client that is promised to work
@@ -81,12 +81,16 @@ guides-python: ## Make the environment of MLflow's guides: the oldest client tha
 	$(UV) pip install --quiet --require-hashes --python $(GUIDES)/bin/python -r tests/e2e/guides/requirements.txt
 
 .PHONY: test-cluster
-test-cluster: bootstrap cluster-up images guides-python ## Run the tests that need one: the API's rules, the chart, the whole
-	$(USE_CLUSTER) MODELYARD_GUIDES_PYTHON=$(GUIDES)/bin/python $(UV) run pytest --durations 30 tests/api tests/e2e
+test-cluster: bootstrap cluster-up images guides-python ## Run the tests that need one: the chart, the whole
+	$(USE_CLUSTER) MODELYARD_GUIDES_PYTHON=$(GUIDES)/bin/python $(UV) run pytest --durations 40 tests/e2e
 
 .PHONY: test-models
 test-models: bootstrap cluster-up images ## Promote twenty bad and twenty harmless versions (make test: every fourth)
 	$(USE_CLUSTER) MODELYARD_ALL_MODELS=1 $(UV) run pytest -s tests/e2e/test_rollout_models.py
+
+.PHONY: test-guides
+test-guides: bootstrap cluster-up images guides-python ## Run both guides' projects with all that they install (make test: the first)
+	$(USE_CLUSTER) MODELYARD_ALL_GUIDES=1 $(UV) run pytest -s tests/e2e/test_guides_experiments.py
 
 .PHONY: test
 test: lint test-unit test-cluster ## Run all checks and tests, on a real cluster

@@ -7,6 +7,7 @@ their scripts do. UV_EXCLUDE_NEWER has the packages be those of a day; nothing o
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +97,10 @@ def test_the_churn_guide_logs_three_runs_whose_best_is_registered(churn: Guide) 
     assert status["environment"]["packages"] > 30
 
 
+@pytest.mark.skipif(
+    "MODELYARD_ALL_GUIDES" not in os.environ,
+    reason="it installs 1.9 GB, for which make test has no time: make test-guides",
+)
 def test_the_wine_guide_finds_its_forest(wine: Guide, installation: Demo) -> None:
     """The script ignores the entry point's arguments and logs what its search found under the same names.
 
