@@ -12,7 +12,7 @@ from mlflow.entities import Run
 
 from examples.demo.kubectl import Kubectl
 from tests.e2e.bell import Bell
-from tests.e2e.trials import Json, Trials, log_of, outcome, project
+from tests.e2e.trials import Json, Trials, log_of, modelyard, outcome, project
 from tests.e2e.trials_fixtures import bell, own_bell, team, tracking, trials
 
 __all__ = ["bell", "own_bell", "team", "tracking", "trials"]
@@ -186,9 +186,13 @@ def test_the_leaderboard_is_in_order_and_the_best_is_registered_with_its_lineage
     assert model is not None
     (version,) = model["status"]["versions"]
     assert version["runId"] == best[0].info.run_id
-    lineage = json.dumps(version)
-    assert swept.status["execution"] in lineage
-    assert swept.trials.name in lineage
+    said = modelyard(swept.trials.kubectl.namespace, "versions", swept.trials.name, "-o", "json")
+    assert said.returncode == 0, said.stderr
+    lineage = json.loads(said.stdout)[0]["tags"]
+    assert lineage["modelyard.dev/execution"] == swept.status["execution"]
+    assert lineage["modelyard.dev/source"] == f"configmap:{swept.trials.name}"
+    assert json.loads(lineage["modelyard.dev/parameters"])["n"] == best[0].data.params["n"]
+    assert lineage["modelyard.dev/environment-lock"] == swept.status["environment"]["lock"]
 
 
 def test_jobs_beyond_the_newest_are_removed(swept: Swept) -> None:
@@ -209,6 +213,7 @@ def test_an_environment_is_built_once_and_shared_by_all_trials(trials: Trials) -
     made["data"]["python_env.yaml"] = PYTHON_ENV
     values = {"score": {"values": ["1", "2", "3"]}}
     spec = {"sweep": {"parameters": values, "parallelism": 3}, "environment": "Project"}
+    before = builds(trials.kubectl)
     trials.apply(made, trials.experiment(**spec))
     first = trials.wait_ended(ENVIRONMENT_SECONDS)
     assert outcome(first) == ("True", "Completed")
@@ -220,7 +225,7 @@ def test_an_environment_is_built_once_and_shared_by_all_trials(trials: Trials) -
     (lock,) = {each.data.tags["modelyard.dev/environment"] for each in trials.runs()}
     assert json.loads(lock)["lock"] == environment["lock"]
     built = builds(trials.kubectl)
-    assert len(built) == 1
+    assert len(built - before) == 1
 
     trials.run_again("once more")
     again = trials.wait_ended(after=first["status"]["execution"])
