@@ -7,9 +7,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from modelyard.api.common import ApiModel, Decimal, EnvVar, ObjectName, Resource, ResourceRequirements, rules
+from modelyard.api.common import ApiModel, Decimal, EnvVar, Resource, ResourceRequirements, rules
 from modelyard.api.experiment_status import ExperimentStatus
-from modelyard.api.pods import LabelMap, LocalReference, NamedVolume, Toleration, Verbatim, VolumeMount, keyed_by
+from modelyard.api.pods import PodFields
 from modelyard.api.project import ProjectSource
 from modelyard.api.rollout import Duration
 from modelyard.api.sweep import ParameterValue, Sweep
@@ -69,7 +69,7 @@ class EnvironmentSource(StrEnum):
     IMAGE = "Image"
 
 
-class TrialTemplate(ApiModel):
+class TrialTemplate(PodFields):
     """Overrides of the pods that run the entry point, under Kubernetes' own names."""
 
     model_config = ConfigDict(
@@ -123,33 +123,7 @@ class TrialTemplate(ApiModel):
         bool,
         Field(description="The tracking server is at http://localhost:5000, too, for scripts that name it so."),
     ] = False
-    labels: LabelMap = Field(default_factory=dict)
-    annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = Field(
-        default_factory=dict
-    )
-    node_selector: LabelMap = Field(default_factory=dict)
-    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
-    affinity: Annotated[Verbatim | None, Field(description="As in a pod.")] = None
-    priority_class_name: ObjectName | None = None
-    runtime_class_name: ObjectName | None = None
-    service_account_name: Annotated[
-        ObjectName | None,
-        Field(description="Its token is in the pod. Default: the namespace's default, without a token."),
-    ] = None
-    image_pull_secrets: Annotated[
-        tuple[LocalReference, ...], Field(max_length=16, json_schema_extra=keyed_by("name"))
-    ] = ()
     env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = ()
-    env_from: Annotated[
-        tuple[Verbatim, ...], Field(max_length=16, description="Secrets and ConfigMaps, as in a container's envFrom.")
-    ] = ()
-    volumes: Annotated[
-        tuple[NamedVolume, ...],
-        Field(max_length=16, description="As in a pod.", json_schema_extra=keyed_by("name")),
-    ] = ()
-    volume_mounts: Annotated[
-        tuple[VolumeMount, ...], Field(max_length=16, json_schema_extra=keyed_by("mountPath"))
-    ] = ()
 
 
 class ArtifactRetention(ApiModel):

@@ -72,73 +72,6 @@ class TopologySpread(ApiModel):
     when_unsatisfiable: SpreadPolicy = SpreadPolicy.SCHEDULE_ANYWAY
 
 
-class PodOverrides(ApiModel):
-    """What the pods have besides what serving needs. None of it can loosen the restricted Pod Security Standard."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!has(self.env) || self.env.all(e, !e.name.startsWith('MODELYARD_') && e.name != 'MLFLOW_MODEL_URI')",
-                "spec.rest.pod.env: names that begin with MODELYARD_, and MLFLOW_MODEL_URI, are the operator's",
-            ),
-            (
-                "!has(self.labels) || self.labels.all(key, !key.startsWith('modelyard.dev/')"
-                " && !key.startsWith('app.kubernetes.io/'))",
-                "spec.rest.pod.labels: modelyard.dev/ and app.kubernetes.io/ are the operator's",
-            ),
-            (
-                "!has(self.volumes) || self.volumes.all(v, v.name != 'tmp')",
-                "spec.rest.pod.volumes: the name tmp is taken",
-            ),
-            (
-                "!has(self.volumeMounts) || self.volumeMounts.all(m, !(m.mountPath in ['/', '/tmp', '/tmp/']))",
-                "spec.rest.pod.volumeMounts: / and /tmp are taken; mount below /tmp or elsewhere",
-            ),
-            (
-                "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes)"
-                " && self.volumes.exists(v, v.name == m.name))",
-                "spec.rest.pod.volumeMounts: each needs a volume of that name in spec.rest.pod.volumes",
-            ),
-        )
-    )
-
-    labels: LabelMap = Field(default_factory=dict)
-    annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = Field(
-        default_factory=dict
-    )
-    node_selector: LabelMap = Field(default_factory=dict)
-    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
-    affinity: Annotated[Verbatim | None, Field(description="As in a pod.")] = None
-    topology_spread: Annotated[
-        tuple[TopologySpread, ...] | None,
-        Field(
-            max_length=8,
-            description="Default: over nodes and zones, as far as that can be had. Empty: none.",
-            json_schema_extra=keyed_by("topologyKey", "whenUnsatisfiable"),
-        ),
-    ] = None
-    priority_class_name: ObjectName | None = None
-    runtime_class_name: ObjectName | None = None
-    service_account_name: Annotated[
-        ObjectName | None,
-        Field(description="Its token is in the pod. Default: the namespace's default, without a token."),
-    ] = None
-    image_pull_secrets: Annotated[
-        tuple[LocalReference, ...], Field(max_length=16, json_schema_extra=keyed_by("name"))
-    ] = ()
-    env: Annotated[tuple[EnvVar, ...], Field(max_length=64, json_schema_extra=keyed_by("name"))] = ()
-    env_from: Annotated[
-        tuple[Verbatim, ...], Field(max_length=16, description="Secrets and ConfigMaps, as in a container's envFrom.")
-    ] = ()
-    volumes: Annotated[
-        tuple[NamedVolume, ...],
-        Field(max_length=16, description="As in a pod.", json_schema_extra=keyed_by("name")),
-    ] = ()
-    volume_mounts: Annotated[
-        tuple[VolumeMount, ...], Field(max_length=16, json_schema_extra=keyed_by("mountPath"))
-    ] = ()
-
-
 class NamedVolume(ApiModel):
     """A volume: its name, and one source of those that the restricted Pod Security Standard has."""
 
@@ -172,4 +105,73 @@ class VolumeMount(ApiModel):
     read_only: bool = False
 
 
-PodOverrides.model_rebuild()
+class PodFields(ApiModel):
+    """What users may say of every pod that runs for them, whatever it does."""
+
+    labels: LabelMap = Field(default_factory=dict)
+    annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = Field(
+        default_factory=dict
+    )
+    node_selector: LabelMap = Field(default_factory=dict)
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
+    affinity: Annotated[Verbatim | None, Field(description="As in a pod.")] = None
+    priority_class_name: ObjectName | None = None
+    runtime_class_name: ObjectName | None = None
+    service_account_name: Annotated[
+        ObjectName | None,
+        Field(description="Its token is in the pod. Default: the namespace's default, without a token."),
+    ] = None
+    image_pull_secrets: Annotated[
+        tuple[LocalReference, ...], Field(max_length=16, json_schema_extra=keyed_by("name"))
+    ] = ()
+    env_from: Annotated[
+        tuple[Verbatim, ...], Field(max_length=16, description="Secrets and ConfigMaps, as in a container's envFrom.")
+    ] = ()
+    volumes: Annotated[
+        tuple[NamedVolume, ...],
+        Field(max_length=16, description="As in a pod.", json_schema_extra=keyed_by("name")),
+    ] = ()
+    volume_mounts: Annotated[
+        tuple[VolumeMount, ...], Field(max_length=16, json_schema_extra=keyed_by("mountPath"))
+    ] = ()
+
+
+class PodOverrides(PodFields):
+    """What the pods have besides what serving needs. None of it can loosen the restricted Pod Security Standard."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.env) || self.env.all(e, !e.name.startsWith('MODELYARD_') && e.name != 'MLFLOW_MODEL_URI')",
+                "spec.rest.pod.env: names that begin with MODELYARD_, and MLFLOW_MODEL_URI, are the operator's",
+            ),
+            (
+                "!has(self.labels) || self.labels.all(key, !key.startsWith('modelyard.dev/')"
+                " && !key.startsWith('app.kubernetes.io/'))",
+                "spec.rest.pod.labels: modelyard.dev/ and app.kubernetes.io/ are the operator's",
+            ),
+            (
+                "!has(self.volumes) || self.volumes.all(v, v.name != 'tmp')",
+                "spec.rest.pod.volumes: the name tmp is taken",
+            ),
+            (
+                "!has(self.volumeMounts) || self.volumeMounts.all(m, !(m.mountPath in ['/', '/tmp', '/tmp/']))",
+                "spec.rest.pod.volumeMounts: / and /tmp are taken; mount below /tmp or elsewhere",
+            ),
+            (
+                "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes)"
+                " && self.volumes.exists(v, v.name == m.name))",
+                "spec.rest.pod.volumeMounts: each needs a volume of that name in spec.rest.pod.volumes",
+            ),
+        )
+    )
+
+    topology_spread: Annotated[
+        tuple[TopologySpread, ...] | None,
+        Field(
+            max_length=8,
+            description="Default: over nodes and zones, as far as that can be had. Empty: none.",
+            json_schema_extra=keyed_by("topologyKey", "whenUnsatisfiable"),
+        ),
+    ] = None
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=64, json_schema_extra=keyed_by("name"))] = ()

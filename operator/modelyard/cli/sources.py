@@ -140,22 +140,29 @@ def find_source(client: Client, environment: Mapping[str, str], operator_namespa
 
 def _operator(client: Client, namespace: str | None) -> tuple[str, str]:
     """Return the namespace and name of the operator's Service."""
+    found, where = find_service(client, namespace, _OPERATOR_LABELS)
+    if found is None:
+        raise Unavailable(
+            f"no Service of the operator was found in {where}; name its namespace (--operator-namespace), or the "
+            "artifact store (MODELYARD_ARTIFACT_STORE and AWS credentials)"
+        )
+    return found["metadata"]["namespace"], found["metadata"]["name"]
+
+
+def find_service(client: Client, namespace: str | None, labels: str) -> tuple[dict[str, Any] | None, str]:
+    """Return a Service of the installation, and in words where it was looked for, with what was refused there."""
     refused = ""
     for place in [namespace] if namespace else [OPERATOR_NAMESPACE, None]:
         try:
-            found = client.list_all(SERVICES, place, _OPERATOR_LABELS)
+            found = client.list_all(SERVICES, place, labels)
         except NotFound:
             continue
         except ApiError as error:
             refused = f": {error}"
             continue
         if found:
-            metadata: dict[str, Any] = found[0]["metadata"]
-            return metadata["namespace"], metadata["name"]
-    raise Unavailable(
-        f"no Service of the operator was found in {namespace or 'the cluster'}{refused}; name its namespace "
-        "(--operator-namespace), or the artifact store (MODELYARD_ARTIFACT_STORE and AWS credentials)"
-    )
+            return found[0], place or "the cluster"
+    return None, f"{namespace or 'the cluster'}{refused}"
 
 
 def _sequence(key: str) -> int:

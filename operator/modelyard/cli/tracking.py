@@ -9,9 +9,8 @@ from urllib.parse import quote
 import httpx
 
 from modelyard.cli.errors import CliError
-from modelyard.cli.sources import OPERATOR_NAMESPACE
-from modelyard.cluster.client import ApiError, Client, Json, NotFound
-from modelyard.cluster.resources import SERVICES
+from modelyard.cli.sources import find_service
+from modelyard.cluster.client import Client, Json
 from modelyard.cluster.service_proxy import ServiceProxy
 from modelyard.decide.experiment_model import Run
 from modelyard.tracking.artifacts import artifacts_path
@@ -75,18 +74,10 @@ def find_tracking(client: Client, environment: Mapping[str, str], operator_names
 
 
 def _service(client: Client, namespace: str | None) -> Json:
-    refused = ""
-    for place in [namespace] if namespace else [OPERATOR_NAMESPACE, None]:
-        try:
-            found = client.list_all(SERVICES, place, _LABELS)
-        except NotFound:
-            continue
-        except ApiError as error:
-            refused = f": {error}"
-            continue
-        if found:
-            return found[0]
-    raise NoTracking(
-        f"no Service of the tracking server was found in {namespace or 'the cluster'}{refused}; name its namespace "
-        f"(--operator-namespace), or its address ({_VARIABLE}=http://…)"
-    )
+    found, where = find_service(client, namespace, _LABELS)
+    if found is None:
+        raise NoTracking(
+            f"no Service of the tracking server was found in {where}; name its namespace (--operator-namespace), or "
+            f"its address ({_VARIABLE}=http://…)"
+        )
+    return found

@@ -60,3 +60,22 @@ def metadata(owner: Resource, name: str, component: str, extra_labels: dict[str,
         "labels": {**labels(component, owner.metadata.name), **(extra_labels or {})},
         "ownerReferences": [owner_reference(owner)],
     }
+
+
+def tried_once(retries: int, seconds: int, kept_seconds: int) -> Json:
+    """Return the part of a Job's spec by which what ends by itself is not tried again.
+
+    A pod that the cluster took away is replaced, so many times; the Job stays so long after it has ended.
+    """
+    return {
+        "backoffLimit": retries,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "Count", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}},
+            ]
+        },
+        "activeDeadlineSeconds": seconds,
+        "ttlSecondsAfterFinished": kept_seconds,
+    }

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from modelyard.api.experiment import Experiment
 from modelyard.api.names import EXPERIMENT_LABEL
 from modelyard.api.project_files import TrialEnvironment
-from modelyard.desired.common import CONTAINER_SECURITY, POD_SECURITY, Json, labels, metadata
+from modelyard.desired.common import CONTAINER_SECURITY, POD_SECURITY, Json, labels, metadata, tried_once
 from modelyard.desired.reader import READER_SECRET
 
 COMPONENT = "environment"
@@ -167,16 +167,7 @@ def environment_job(owner: Experiment, building: Building, settings: JobSettings
         "kind": "Job",
         "metadata": metadata(owner, building.job, COMPONENT, identity),
         "spec": {
-            "backoffLimit": RETRIES,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [
-                    {"action": "Count", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                    {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}},
-                ]
-            },
-            "activeDeadlineSeconds": settings.deadline_seconds,
-            "ttlSecondsAfterFinished": KEPT_SECONDS,
+            **tried_once(RETRIES, settings.deadline_seconds, KEPT_SECONDS),
             "template": {
                 "metadata": {"labels": {**labels(COMPONENT, owner.metadata.name), **identity}},
                 "spec": pod,

@@ -17,7 +17,7 @@ from modelyard.api.names import (
     REGISTERED_MODEL_LABEL,
 )
 from modelyard.api.registeredmodel import RegisteredModel
-from modelyard.desired.common import CONTAINER_SECURITY, POD_SECURITY, Json, labels, metadata
+from modelyard.desired.common import CONTAINER_SECURITY, POD_SECURITY, Json, labels, metadata, tried_once
 from modelyard.desired.reader import READER_SECRET
 
 COMPONENT = "preparation"
@@ -106,16 +106,7 @@ def preparation_job(owner: RegisteredModel, preparing: Preparing, settings: JobS
         "kind": "Job",
         "metadata": {**meta, "annotations": annotations},
         "spec": {
-            "backoffLimit": RETRIES,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [
-                    {"action": "Count", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                    {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}},
-                ]
-            },
-            "activeDeadlineSeconds": settings.deadline_seconds,
-            "ttlSecondsAfterFinished": KEPT_SECONDS,
+            **tried_once(RETRIES, settings.deadline_seconds, KEPT_SECONDS),
             "template": {
                 "metadata": {
                     "labels": {**labels(COMPONENT, owner.metadata.name), **identity},

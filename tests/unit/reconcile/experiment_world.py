@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -212,3 +212,14 @@ def _failed_pod(job: Json) -> Json:
         "spec": {"containers": [{"name": "trial"}]},
         "status": {"containerStatuses": [{"name": "trial", "state": {"terminated": ended}}]},
     }
+
+
+@pytest.fixture
+def bucket() -> Iterator[artifacts.Bucket]:
+    with artifacts.bucket() as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def world(bucket: artifacts.Bucket) -> World:
+    return World(bucket)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,20 +31,14 @@ from tests.unit.reconcile.experiment_world import (
     SPEC,
     Killed,
     World,
+    bucket,
+    world,
 )
 
+__all__ = ["bucket", "world"]
+
+
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def bucket() -> Iterator[artifacts.Bucket]:
-    with artifacts.bucket() as bucket:
-        yield bucket
-
-
-@pytest.fixture
-def world(bucket: artifacts.Bucket) -> World:
-    return World(bucket)
 
 
 def test_a_sweep_runs_its_trials_and_registers_the_best(world: World) -> None:

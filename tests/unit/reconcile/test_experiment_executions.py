@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,21 +16,23 @@ from modelyard.decide.experiment_model import MADE_BY_TAG, PARENT, Run, RunStatu
 from modelyard.reconcile.base import Outcome
 from modelyard.reconcile.environments import Ready, Waiting
 from tests.fakes import artifacts
-from tests.unit.reconcile.experiment_world import EXPERIMENTS, FILES, MLPROJECT, NAME, NAMESPACE, SPEC, World
+from tests.unit.reconcile.experiment_world import (
+    EXPERIMENTS,
+    FILES,
+    MLPROJECT,
+    NAME,
+    NAMESPACE,
+    SPEC,
+    World,
+    bucket,
+    world,
+)
+
+__all__ = ["bucket", "world"]
+
 
 Json = dict[str, Any]
 SINGLE: Json = {**SPEC, "sweep": None, "parameters": {"configuration": "b"}}
-
-
-@pytest.fixture
-def bucket() -> Iterator[artifacts.Bucket]:
-    with artifacts.bucket() as bucket:
-        yield bucket
-
-
-@pytest.fixture
-def world(bucket: artifacts.Bucket) -> World:
-    return World(bucket)
 
 
 def test_the_annotation_runs_it_once_more_and_leaves_the_runs_of_before(world: World) -> None:
