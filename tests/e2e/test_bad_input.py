@@ -103,8 +103,8 @@ def test_an_experiment_that_cannot_run_makes_no_job(
     assert scenario.kubectl("get", "jobs", "-l", f"modelyard.dev/experiment={scenario.name}", "-o", "name") == ""
 
 
-def test_a_trial_that_fails_is_named_with_its_reason_and_registers_nothing(scenario: Scenario) -> None:
-    sweep = {"parameters": {"fail": {"values": ["0", "1"]}}, "parallelism": 2}
+def test_one_failed_trial_too_many_is_named_with_its_reason_and_registers_nothing(scenario: Scenario) -> None:
+    sweep = {"parameters": {"fail": {"values": ["0", "1"]}}, "parallelism": 2, "maxFailedTrials": 0}
     scenario.apply(scenario.project(), scenario.experiment(sweep=sweep, parameters={"answer": "1.0"}))
     body = scenario.wait_trained()
     assert condition(body, "Succeeded")["reason"] == "TrialsFailed"
