@@ -71,9 +71,12 @@ clients-python: ## Make the environment of a stock client of the Open Inference 
 	$(UV) venv --quiet --allow-existing $(CLIENTS)
 	$(UV) pip install --quiet --require-hashes --python $(CLIENTS)/bin/python -r $(CLIENTS_LOCK)
 
+# They bring an API server, MinIO and an MLflow of their own, and need no cluster.
+ALONE := $(addprefix tests/e2e/test_,cli.py cli_deployment.py policies.py registry.py registry_clients.py run_retention.py webhooks.py)
+
 .PHONY: test-unit
-test-unit: bootstrap cluster-build clients-python ## Run the tests that need no cluster: units, and the rules of the API on an API server
-	MODELYARD_TRITON_PYTHON=$(CLIENTS)/bin/python $(UV) run pytest --numprocesses auto --dist loadfile --hypothesis-profile same-every-time --durations 20 tests/unit tests/api
+test-unit: bootstrap cluster-build clients-python ## Run the tests that need no cluster: units, and what an API server of their own is enough for
+	MODELYARD_TRITON_PYTHON=$(CLIENTS)/bin/python $(UV) run pytest --numprocesses auto --dist loadfile --hypothesis-profile same-every-time --durations 20 tests/unit tests/api $(ALONE)
 
 .PHONY: guides-python
 guides-python: ## Make the environment of MLflow's guides: the oldest client that is promised to work
@@ -82,7 +85,7 @@ guides-python: ## Make the environment of MLflow's guides: the oldest client tha
 
 .PHONY: test-cluster
 test-cluster: bootstrap cluster-up images guides-python ## Run the tests that need one: the chart, the whole
-	$(USE_CLUSTER) MODELYARD_GUIDES_PYTHON=$(GUIDES)/bin/python $(UV) run pytest --durations 40 tests/e2e
+	$(USE_CLUSTER) MODELYARD_GUIDES_PYTHON=$(GUIDES)/bin/python $(UV) run pytest --durations 40 $(ALONE:%=--ignore=%) tests/e2e
 
 .PHONY: test-models
 test-models: bootstrap cluster-up images ## Promote twenty bad and twenty harmless versions (make test: every fourth)
