@@ -295,7 +295,8 @@ def _ends(made: Plan, runs: Sequence[Run], stale: Sequence[Run]) -> Iterable[End
     superseded = (run for run in (*runs, *stale) if run.run_id not in counted and not run.ended)
     yield from (EndRun(run.run_id, RunStatus.KILLED) for run in superseded)
     for state in made.states:
-        if state.phase not in ENDED:
+        if state.phase not in ENDED or (state.phase is Phase.STOPPED and not state.recorded):
+            # One that is to be given up may end well before it is told so, and then counts as it ended.
             continue
         status = _ENDS[state.phase]
         own = (state.run,) if state.run else ()

@@ -311,6 +311,8 @@ def test_hopeless_trials_are_given_up() -> None:
     assert [state.trial.name for state in decided.settle] == ["b"]
     assert decided.states[1].failure is not None
     assert decided.states[1].failure.reason == "Stopped"
+    # Its program may end well before it is told: its run is ended once it says why, not before.
+    assert decided.end_runs == ()
 
 
 def test_ended_jobs_can_make_room_once_the_tracking_server_has_all_about_them() -> None:

@@ -182,6 +182,7 @@ def test_hopeless_trials_are_stopped_and_do_not_count_as_failed(bucket: artifact
     world.tracking.histories[second.run_id, "f1"] = [(1, 0.1), (2, 0.1)]
     world.restart()
     world.reconcile()
+    world.reconcile()
     (second,) = world.runs("1")
     assert (second.status, second.tags["modelyard.dev/outcome"]) == (RunStatus.KILLED, "Stopped")
     world.run()
@@ -189,6 +190,38 @@ def test_hopeless_trials_are_stopped_and_do_not_count_as_failed(bucket: artifact
     assert counts is not None
     assert (counts.succeeded, counts.stopped, counts.failed) == (2, 1, 0)
     assert world.condition[2].startswith("2 of 3 trials succeeded; 1 stopped early; best is c")
+
+
+def test_a_program_that_ends_well_before_it_is_stopped_has_ended_well(
+    bucket: artifacts.Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = {"algorithm": "Median", "minTrials": 1, "minSteps": 1}
+    world = World(bucket, {**SPEC, "sweep": {**SPEC["sweep"], "parallelism": 1, "earlyStopping": stopping}})
+    world.reconcile()
+    world.tracking.histories[world.runs("0")[0].run_id, "f1"] = [(1, 0.6), (2, 0.7)]
+    world.work()
+    world.reconcile()
+    world.reconcile()
+    (second,) = world.runs("1")
+    world.tracking.histories[second.run_id, "f1"] = [(1, 0.1), (2, 0.1)]
+    world.restart()
+    get_run = world.tracking.get_run
+
+    def finished_meanwhile(run_id: str) -> Run | None:
+        """Return the run as it is by the time that the operator looks once more."""
+        if run_id == second.run_id:
+            world.work()
+        return get_run(run_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.tracking, "get_run", finished_meanwhile)
+        world.reconcile()
+    world.run()
+    (second,) = world.runs("1")
+    assert second.status is RunStatus.FINISHED
+    counts = world.status.runs
+    assert counts is not None
+    assert (counts.succeeded, counts.stopped, counts.failed) == (3, 0, 0)
 
 
 class Slow:
