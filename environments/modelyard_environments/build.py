@@ -102,7 +102,6 @@ class Builder:
         requirements = self._uv.folder / folder.REQUIREMENTS
         as_it_is = python == self._image and not self._recipe.variables
         if as_it_is and self._uv.satisfied(self._image, requirements):
-            self._notes.append("the image has what is asked for")
             return Made(False, self._image, message=self._message)
         own = self._uv.create(python)
         if self._recipe.build:
