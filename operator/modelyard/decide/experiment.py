@@ -25,6 +25,7 @@ from modelyard.decide.experiment_model import (
 )
 from modelyard.decide.experiment_outcome import (
     ENDED,
+    OBJECTIVE_MISSING,
     STOPPED,
     Phase,
     TrialState,
@@ -98,13 +99,21 @@ class Plan:
     halted: str = ""
     """Why no further trial is started, where something says so."""
 
-    done: bool = False
+    ended: bool = False
     """Whether every trial has ended, and no other will be started."""
+
+    done: bool = False
+    """Whether, besides, the tracking server tells so of each: nothing is left to do about it."""
 
     @property
     def failed(self) -> tuple[TrialState, ...]:
         """The trials that failed."""
         return tuple(state for state in self.states if state.phase is Phase.FAILED)
+
+    @property
+    def misses_objective(self) -> bool:
+        """Whether a trial is about to be told to have failed for want of the objective's metric."""
+        return any(state.failure and state.failure.reason == OBJECTIVE_MISSING for state in self.settle)
 
     @property
     def has_failed(self) -> bool:
@@ -122,8 +131,8 @@ def plan(experiment: Experiment, execution: Execution, search: Search, seen: See
     too_many = _too_many_failed(experiment, states)
     halted = too_many or _out_of_time(experiment, seen.now)
     start, size = _start(experiment, search, states, seen, halted)
-    done = not start and not experiment.spec.suspend and all(state.phase in ENDED for state in states)
-    done = done or (bool(states) and all(state.phase in ENDED for state in states) and len(states) >= size)
+    ended = all(state.phase in ENDED for state in states)
+    ended = ended and ((not start and not experiment.spec.suspend) or 0 < len(states) >= size)
     made = Plan(
         states=states,
         size=size,
@@ -138,7 +147,8 @@ def plan(experiment: Experiment, execution: Execution, search: Search, seen: See
         spare_jobs=_spare(states),
         ranking=ranking(states, experiment.spec.objective),
         halted=halted,
-        done=done,
+        ended=ended,
+        done=ended and all(_is_told(state) for state in states),
         too_many_failed=bool(too_many),
     )
     return replace(made, end_runs=tuple(_ends(made, runs, seen.stale)))
@@ -264,6 +274,11 @@ def _untold(state: TrialState) -> bool:
     return state.phase in (Phase.FAILED, Phase.STOPPED) and state.run is not None and not state.recorded
 
 
+def _is_told(state: TrialState) -> bool:
+    """Whether the tracking server has all about a trial that has ended."""
+    return state.phase in ENDED and not _untold(state) and (state.run is None or state.run.ended)
+
+
 def _removable(execution: Execution, states: Sequence[TrialState], jobs: Sequence[TrialJob]) -> Iterable[TrialJob]:
     """Yield the Jobs of other executions, of earlier attempts and of trials that were given up; of the ended ones all
     but the newest few, once all about them is in the tracking server.
@@ -271,20 +286,16 @@ def _removable(execution: Execution, states: Sequence[TrialState], jobs: Sequenc
     counted = {state.job.uid for state in states if state.job and not state.lost}
     yield from (job for job in jobs if job.execution != execution.id)
     yield from (job for job in jobs if job.execution == execution.id and job.uid not in counted)
-    yield from (state.job for state in _settled(states) if state.job and state.job.state is JobState.ACTIVE)
+    settled = (state for state in states if state.run and state.phase in ENDED and not _untold(state))
+    yield from (state.job for state in settled if state.job and state.job.state is JobState.ACTIVE)
     ended = _spare(states)
     yield from ended[: max(len(ended) - KEPT_JOBS, 0)]
 
 
 def _spare(states: Sequence[TrialState]) -> tuple[TrialJob, ...]:
     """Return the ended Jobs that are there for their logs alone, oldest first."""
-    told = (state for state in _settled(states) if state.run and state.run.ended)
+    told = (state for state in states if state.run and _is_told(state))
     return tuple(state.job for state in told if state.job and state.job.state is not JobState.ACTIVE)
-
-
-def _settled(states: Sequence[TrialState]) -> list[TrialState]:
-    """Return the trials that have ended, with all about them in the tracking server."""
-    return [state for state in states if state.run and state.phase in ENDED and not _untold(state)]
 
 
 def _ends(made: Plan, runs: Sequence[Run], stale: Sequence[Run]) -> Iterable[EndRun]:

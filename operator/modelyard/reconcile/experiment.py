@@ -56,6 +56,9 @@ RUNNING_SECONDS = 5.0
 RETRY_SECONDS = 15.0
 """Where something does not answer, or a person has to correct it outside the Experiment."""
 
+CLOSING_STEPS = 2
+"""What the last trials' end takes after the first: what is told of it, and then what is removed for it."""
+
 CONFIG_MAP_SECONDS = 60.0
 """How often the project's ConfigMap is looked at once all is done: ConfigMaps are not watched."""
 
@@ -225,8 +228,11 @@ class ExperimentReconciler:
         """Take every step that can be taken now."""
         experiment, execution = making.experiment, making.execution
         runs = self._runs.of(making.full_name, making.experiment_id, execution.id)
-        decided = self._decide(making, runs)
-        held = self._parts.trials.carry_out(making, runs, decided)
+        decided, held = self._step(making, runs)
+        for _ in range(CLOSING_STEPS):
+            if decided.done or not decided.ended:
+                break
+            decided, held = self._step(making, runs)
         best = to_register(experiment, decided)
         registered = self._parts.registrar(experiment, best) if best else None
         notes = (*making.prepared.notes, *filter(None, (making.environment.message, held)))
@@ -243,6 +249,11 @@ class ExperimentReconciler:
         moved = (decided.start and not held) or decided.end_runs or decided.settle or decided.again
         return Outcome(SOON_SECONDS if moved else RUNNING_SECONDS)
 
+    def _step(self, making: Making, runs: Runs) -> tuple[Plan, str]:
+        """Decide, and do it; return what keeps trials from being started, too."""
+        decided = self._decide(making, runs)
+        return decided, self._parts.trials.carry_out(making, runs, decided)
+
     def _decide(self, making: Making, runs: Runs) -> Plan:
         experiment, execution = making.experiment, making.execution
         cold = runs.cold
@@ -256,7 +267,8 @@ class ExperimentReconciler:
         if sweep and sweep.early_stopping and objective:
             seen = replace(seen, steps=runs.steps(seen.runs, objective.metric))
         decided = plan(experiment, execution, making.prepared.search, seen)
-        if decided.done and not cold:
+        if not cold and (decided.ended or decided.misses_objective):
+            # A program may have made runs of its own, and ended them, between two looks.
             decided = plan(experiment, execution, making.prepared.search, replace(seen, runs=runs.look(whole=True)))
         return decided
 

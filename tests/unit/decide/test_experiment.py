@@ -44,6 +44,9 @@ def run(
     **metrics: float,
 ) -> Run:
     told = {TRIAL_TAG: str(trial), **(tags or {})}
+    if status is RunStatus.FAILED and tags is None:
+        # As the operator leaves it.
+        told[OUTCOME_TAG] = "RunFailed"
     if isinstance(trial, int):
         told[PARAMETERS_TAG] = json.dumps({"configuration": VALUES[trial]} if trial < len(VALUES) else {})
     return Run(name or f"run-{trial}", f"t{trial}", status, at, tags=told, metrics=metrics)

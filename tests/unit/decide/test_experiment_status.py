@@ -15,6 +15,7 @@ from modelyard.api.reasons import Reason
 from modelyard.decide.experiment import Seen, plan
 from modelyard.decide.experiment_model import (
     JOB_TAG,
+    MESSAGE_TAG,
     OUTCOME_TAG,
     PARAMETERS_TAG,
     PARENT,
@@ -44,9 +45,19 @@ def run(trial: int | str, status: RunStatus = RunStatus.FINISHED, **metrics: flo
     return Run(f"run-{trial}", name, status, tags=tags, parameters={"p": str(trial)}, metrics=metrics)
 
 
+def failed(trial: int, reason: str, message: str) -> Run:
+    """A run that tells why its trial failed."""
+    made = run(trial, RunStatus.FAILED)
+    return replace(made, tags={**made.tags, OUTCOME_TAG: reason, MESSAGE_TAG: message})
+
+
+def missing(trial: int) -> Run:
+    return failed(trial, "ObjectiveMissing", "the program ended well, but without logging the metric f1")
+
+
 def runs(*values: float | None) -> list[Run]:
-    """A finished run a value; None for one without the metric."""
-    trials = [run(index) if value is None else run(index, f1=value) for index, value in enumerate(values)]
+    """A finished run a value; None for one without the metric, which tells so."""
+    trials = [missing(index) if value is None else run(index, f1=value) for index, value in enumerate(values)]
     return [run(PARENT), *trials]
 
 
@@ -166,11 +177,16 @@ def test_failures_are_named_and_those_whose_pods_are_gone_are_remembered() -> No
     seen = [run(PARENT), run(0, f1=0.5), run(1, RunStatus.FAILED), run(2, f1=0.6)]
     first = progress(subject, E1, result(subject, seen, (told,)), NOW)
     assert [(item.name, item.reason, item.message) for item in first.failures] == [("b", "OOMKilled", "exit code 137")]
-    assert "2 of 3 trials succeeded; 1 failed (b: OOMKilled: exit code 137)" in succeeded(first)[2]
+    assert succeeded(first)[:2] == ("Unknown", "TrialsRunning"), "the run does not tell yet why its trial failed"
 
     silent = TrialJob("j", "u", "e1", 1, "run-1", JobState.FAILED, failure=Failure("BackoffLimitExceeded", "the limit"))
     again = experiment(status=first.to_dict())
     assert progress(again, E1, result(again, seen, (silent,)), LATER).failures == first.failures
+
+    told_by_run = [*seen[:2], failed(1, "OOMKilled", "exit code 137"), seen[3]]
+    last = progress(again, E1, result(again, told_by_run), LATER)
+    assert "2 of 3 trials succeeded; 1 failed (b: OOMKilled: exit code 137)" in succeeded(last)[2]
+    assert last.failures == first.failures
 
 
 def test_notes_are_told_while_it_runs_and_when_it_is_done() -> None:
