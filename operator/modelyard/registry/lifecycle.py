@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from modelyard.api.names import API_VERSION
@@ -10,7 +11,7 @@ from modelyard.cluster.client import Conflict
 from modelyard.decide.registeredmodel import precise_timestamp
 from modelyard.records.events import Event, ModelContinued, ModelDeleted, ModelRenamed
 from modelyard.records.state import ModelState
-from modelyard.registry.objects import REGISTERED_MODELS, NameTaken
+from modelyard.registry.objects import REGISTERED_MODELS, ModelNotFound, NameTaken
 from modelyard.registry.registry import Clock, Registry
 
 Json = dict[str, Any]
@@ -30,7 +31,7 @@ class Lifecycle:
         self._end(model, event)
         self._finish_deletion(model)
 
-    def rename(self, namespace: str, model_name: str, new_name: str, by: str) -> RegisteredModel:
+    def rename(self, namespace: str, model_name: str, new_name: str, by: str) -> None:
         """Let a model go on under another name, with its versions, tags, aliases and stages.
 
         Raises `ModelNotFound`, and `NameTaken` where there is a model of the new name.
@@ -39,8 +40,7 @@ class Lifecycle:
         if self._registry.find_model(namespace, new_name) is not None:
             raise NameTaken(f"Registered Model (name={new_name}) already exists.")
         event = ModelRenamed(by=by, at=precise_timestamp(self._clock()), to=new_name, uid=model.metadata.uid)
-        state = self._end(model, event)
-        return self._finish_renaming(model, state, by)
+        self._finish_renaming(model, self._end(model, event), by)
 
     def finish(self, model: RegisteredModel, state: ModelState, by: str) -> None:
         """Do what is left of the deletion or renaming that the state of this object's model ended with."""
@@ -61,28 +61,36 @@ class Lifecycle:
             REGISTERED_MODELS, model.metadata.namespace, model.metadata.name, uid=model.metadata.uid
         )
 
-    def _finish_renaming(self, model: RegisteredModel, ended: ModelState, by: str) -> RegisteredModel:
+    def _finish_renaming(self, model: RegisteredModel, ended: ModelState, by: str) -> None:
+        """Whoever renames and the operator may do this at the same time: who is late leaves what was finished alone."""
         assert ended.ended is not None
         new_name = ended.ended.renamed_to
         assert new_name is not None
         namespace = model.metadata.namespace
         before = self._registry.ledger(namespace, model.metadata.name).state_at(ended.sequence - 1)
         before = before.model_copy(update={"created_at": before.created_at or model.metadata.creation_timestamp})
+        # What was known of the new name may be older than the log that was continued under it.
+        self._registry.ledger(namespace, RegisteredModel.object_name_of(new_name)).refresh()
         other = self._registry.look_up(namespace, new_name)
+        if not self._is_left(model):
+            return
         if other is not None and other[1].continued_from != ended.digest:
             # Somebody was faster: this model goes on under the name that it has.
             self._continue_log(model, ended, before, model.metadata.name, by)
             raise NameTaken(f"Registered Model (name={new_name}) already exists.")
         self._continue_log(model, ended, before, RegisteredModel.object_name_of(new_name), by)
-        body = self._body(model, new_name)
-        try:
-            created = self._registry.client.create(REGISTERED_MODELS, namespace, body, by)
-        except Conflict:
-            # An earlier attempt got as far as this.
-            created = self._registry.client.get(REGISTERED_MODELS, namespace, body["metadata"]["name"])
+        # Where it is there, an earlier attempt got as far as this.
+        with suppress(Conflict):
+            self._registry.client.create(REGISTERED_MODELS, namespace, self._body(model, new_name), by)
         self._finish_deletion(model)
-        self._registry.show(namespace, new_name)
-        return RegisteredModel.parse(created)
+        # Somebody may have deleted it, or renamed it again, since then.
+        with suppress(ModelNotFound):
+            self._registry.show(namespace, new_name)
+
+    def _is_left(self, model: RegisteredModel) -> bool:
+        """Whether the object is still there; its deletion is the last that is done of a renaming."""
+        body = self._registry.client.find(REGISTERED_MODELS, model.metadata.namespace, model.metadata.name)
+        return body is not None and body["metadata"]["uid"] == model.metadata.uid
 
     def _continue_log(self, model: RegisteredModel, ended: ModelState, before: ModelState, name: str, by: str) -> None:
         """Let the log of the object `name` go on with what this model's folded to before its end, unless it does."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from modelyard.api.names import REPLACED_BECOMES_ANNOTATION, object_name
+from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.artifacts.store import ArtifactStoreUnreachable
 from modelyard.cluster.client import ApiError
 from modelyard.reconcile.registeredmodel import (
@@ -13,7 +14,9 @@ from modelyard.reconcile.registeredmodel import (
     VERIFY_SECONDS,
     RegisteredModelReconciler,
 )
+from modelyard.records.state import ModelState
 from modelyard.registry.ledger import RecordsAltered
+from modelyard.registry.lifecycle import Lifecycle
 from modelyard.registry.objects import REGISTERED_MODELS, NameTaken
 from modelyard.registry.registry import Candidate
 from tests.unit.registry.world import NAMESPACE, Crash, World
@@ -398,6 +401,50 @@ def test_a_renaming_that_somebody_forestalls_is_taken_back(promoted: World) -> N
     assert [version.source for version in promoted.state("taken").shown] == ["x"]
     promoted.reconcile()
     assert promoted.ready()[0] == "True"
+
+
+def test_a_renaming_to_a_name_that_was_in_use_before_is_finished_by_an_operator_that_knew_it(promoted: World) -> None:
+    promoted.create("again")
+    promoted.register("again")
+    promoted.reconcile("again")
+    client = Lifecycle(promoted.new_registry(), promoted.clock)
+    client.delete(NAMESPACE, "again", "mlflow")
+    promoted.crash_at = 4
+    with pytest.raises(Crash):
+        client.rename(NAMESPACE, "churn", "again", "mlflow")
+    assert promoted.client.find(REGISTERED_MODELS, NAMESPACE, "again") is not None
+    promoted.clock.forward(TAKE_IN_SECONDS)
+    promoted.reconcile()
+    assert promoted.client.find(REGISTERED_MODELS, NAMESPACE, "churn") is None
+    promoted.reconcile("again")
+    assert {v.version: v.stage for v in promoted.status("again").versions} == {1: "Production", 2: "None"}
+    assert promoted.log("ModelContinued") == []
+
+
+def test_an_operator_that_is_late_leaves_a_finished_renaming_alone(
+    promoted: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promoted.create("other")
+    client = Lifecycle(promoted.new_registry(), promoted.clock)
+    promoted.crash_at = 2
+    with pytest.raises(Crash):
+        client.rename(NAMESPACE, "churn", "second", "mlflow")
+    late = promoted.registry.look_up
+
+    def overtaken(namespace: str, name: str) -> tuple[RegisteredModel, ModelState] | None:
+        monkeypatch.undo()
+        client.finish(promoted.model(), promoted.new_registry().state_of(promoted.model()), "mlflow")
+        client.rename(NAMESPACE, "second", "third", "mlflow")
+        client.rename(NAMESPACE, "other", "second", "mlflow")
+        return late(namespace, name)
+
+    monkeypatch.setattr(promoted.registry, "look_up", overtaken)
+    promoted.clock.forward(TAKE_IN_SECONDS)
+    promoted.reconcile()
+    assert promoted.client.find(REGISTERED_MODELS, NAMESPACE, "churn") is None
+    assert promoted.log("ModelContinued") == [], "the model went on as third"
+    assert promoted.new_registry().read(NAMESPACE, "second")[1].versions == {}
+    assert set(promoted.new_registry().read(NAMESPACE, "third")[1].versions) == {1, 2}
 
 
 @pytest.mark.parametrize("write", [1, 2])
