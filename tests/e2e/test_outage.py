@@ -34,8 +34,6 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(600)]
 
 ROUNDS = 2
 CLIENTS = 3
-TRIED = 8
-"""How many registrations each client tries for in each round."""
 
 
 def processes_with(text: str) -> dict[int, list[str]]:
@@ -75,9 +73,9 @@ class Clients:
     """What was answered with a version's number, by tag."""
     refused: Counter[str] = field(default_factory=Counter)
 
-    def register(self, count: int) -> None:
+    def register(self, enough: threading.Event) -> None:
         client = MlflowClient(self.uri)
-        for _ in range(count):
+        while not enough.is_set():
             tag = uuid.uuid4().hex
             try:
                 made = client.create_model_version(self.model, self.source, tags={"attempt": tag}, await_creation_for=0)
@@ -88,10 +86,15 @@ class Clients:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        threads = [threading.Thread(target=self.register, args=(TRIED,)) for _ in range(CLIENTS)]
+        """They register for as long as the block lasts."""
+        enough = threading.Event()
+        threads = [threading.Thread(target=self.register, args=(enough,)) for _ in range(CLIENTS)]
         for thread in threads:
             thread.start()
-        yield
+        try:
+            yield
+        finally:
+            enough.set()
         for thread in threads:
             thread.join(timeout=240)
             assert not thread.is_alive()
@@ -120,9 +123,10 @@ def test_nothing_is_lost_and_nothing_comes_twice(
         MlflowClient(uri).create_registered_model(name)
         registry = Registry(cluster.client, cluster.store, now)
         for turn in range(ROUNDS):
+            before = latest(registry, name)
             with run_operator(cluster, tmp_path / f"operator-{turn}") as operator, clients.at_work():
-                wait_for_versions(registry, name, turn * 5 + 2)
-                wanted = registry.read(NAMESPACE, name)[1].latest_version
+                wait_for_versions(registry, name, before + 2)
+                wanted = latest(registry, name)
                 cluster.patch(object_name(name), {"stages": {"production": wanted}})
                 with killed(server, directory):
                     kill(operator)
@@ -131,8 +135,12 @@ def test_nothing_is_lost_and_nothing_comes_twice(
         check_log(cluster, name, clients)
 
 
+def latest(registry: Registry, name: str) -> int:
+    return registry.read(NAMESPACE, name)[1].latest_version
+
+
 def wait_for_versions(registry: Registry, name: str, count: int) -> None:
-    wait_until(f"{count} versions", lambda: registry.read(NAMESPACE, name)[1].latest_version >= count, 60)
+    wait_until(f"{count} versions", lambda: latest(registry, name) >= count, 60)
 
 
 def holds(cluster: Cluster, name: str, version: int) -> bool:
@@ -177,8 +185,9 @@ def test_the_tracking_server_killed_at_any_moment_loses_and_doubles_nothing(
             with run_tracking(cluster, tmp_path / f"tracking-{turn}", f"modelyard://{NAMESPACE}") as uri:
                 clients = Clients(uri, name, source)
                 every.append(clients)
+                before = latest(cluster.registry, name)
                 with clients.at_work():
-                    wait_for_versions(cluster.registry, name, (turn + 1) * 3)
+                    wait_for_versions(cluster.registry, name, before + 3)
                     for pid in processes_with(f"127.0.0.1:{uri.rsplit(':', 1)[1]}"):
                         os.kill(pid, signal.SIGKILL)
         cluster.new_reconciler()(NAMESPACE, name)
