@@ -14,7 +14,7 @@ from modelyard.cluster.cached import CachedClient
 from modelyard.cluster.client import ApiError, Client, Conflict, Invalid, NotFound
 from modelyard.cluster.ensure import ensure
 from modelyard.cluster.feed import Feed, kinds
-from modelyard.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, of_kind
+from modelyard.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, EVENTS, of_kind
 from tests.api.conftest import NAMESPACE, Server
 
 Json = dict[str, Any]
@@ -138,6 +138,30 @@ def test_a_long_list_comes_whole(client: Client) -> None:
         client.apply(CONFIG_MAPS, config_map(name, of="pages"), "tests")
     listed = client.list_all(CONFIG_MAPS, NAMESPACE, "of=pages", page_size=7)
     assert {each["metadata"]["name"] for each in listed} == names
+
+
+def test_events_are_listed_by_a_field(client: Client) -> None:
+    for name, kind in (("fields-normal", "Normal"), ("fields-warning", "Warning")):
+        client.create(EVENTS, NAMESPACE, event(name, kind), "tests")
+    warnings = client.list_all(EVENTS, NAMESPACE, fields="type=Warning")
+    names = {each["metadata"]["name"] for each in warnings}
+    assert "fields-warning" in names
+    assert "fields-normal" not in names
+
+
+def event(name: str, kind: str) -> Json:
+    return {
+        "apiVersion": EVENTS.api_version,
+        "kind": EVENTS.kind,
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "type": kind,
+        "reason": "FailedCreate",
+        "action": "Create",
+        "regarding": {"kind": "Job", "name": "a", "namespace": NAMESPACE},
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "reportingController": "tests",
+        "reportingInstance": "tests-0",
+    }
 
 
 def model(name: str, **spec: Any) -> Json:

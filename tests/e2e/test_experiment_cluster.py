@@ -70,8 +70,8 @@ def test_trials_wait_for_a_quota_of_pods(trials: Trials, own_bell: Bell) -> None
         sweep = sweep_of("1", "2", "3", parallelism=3)
         trials.apply(waiting_project(trials.name, own_bell), trials.experiment(sweep=sweep))
         own_bell.wait_begun(1)
-        # The Job's own events name the quota.
-        trials.wait(lambda status: "its Job has no pod" in status["conditions"][0]["message"], 60)
+        words = "its pod cannot be made: forbidden: exceeded quota: small"
+        trials.wait(lambda status: words in status["conditions"][0]["message"], 60)
         assert trials.status()["runs"]["pending"] >= 1
         assert len(own_bell.begun) <= 2
         own_bell.release()

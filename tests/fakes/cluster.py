@@ -73,10 +73,11 @@ class FakeClient(Client):
         namespace: str | None = None,
         labels: str | None = None,
         *,
+        fields: str | None = None,
         page_size: int = 500,  # noqa: ARG002 - one page holds it all
     ) -> list[Json]:
         self._note("GET", resource.path(namespace))
-        matches = _selector(labels)
+        matches, chosen = _selector(labels), _selector(fields)
         collection = resource.path(None).rsplit("/", 1)[0]
         with self._lock:
             return [
@@ -86,6 +87,7 @@ class FakeClient(Client):
                 and path.split("/")[-2] == resource.plural
                 and (namespace is None or body["metadata"]["namespace"] == namespace)
                 and matches(body["metadata"].get("labels", {}))
+                and chosen(body)
             ]
 
     def each(
@@ -94,9 +96,10 @@ class FakeClient(Client):
         namespace: str | None = None,
         labels: str | None = None,
         *,
+        fields: str | None = None,
         page_size: int = 100,
     ) -> Iterator[Json]:
-        return iter(self.list_all(resource, namespace, labels, page_size=page_size))
+        return iter(self.list_all(resource, namespace, labels, fields=fields, page_size=page_size))
 
     def list_names(
         self, resource: ResourceType, namespace: str | None = None, labels: str | None = None

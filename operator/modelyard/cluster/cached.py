@@ -62,13 +62,14 @@ class CachedClient(Client):
         namespace: str | None = None,
         labels: str | None = None,
         *,
+        fields: str | None = None,
         page_size: int = 500,
     ) -> list[Json]:
         """Return the objects of a kind: from memory where all that is asked for is there."""
         wanted = dict(pair.split("=", 1) for pair in labels.split(",")) if labels else {}
         kind = self._cache.kind(resource)
-        if kind is None or (kind.owner_label and kind.owner_label not in wanted):
-            return self._live.list_all(resource, namespace, labels, page_size=page_size)
+        if kind is None or fields or (kind.owner_label and kind.owner_label not in wanted):
+            return self._live.list_all(resource, namespace, labels, fields=fields, page_size=page_size)
         return self._cache.select(resource, namespace, wanted)
 
     def each(
@@ -77,10 +78,11 @@ class CachedClient(Client):
         namespace: str | None = None,
         labels: str | None = None,
         *,
+        fields: str | None = None,
         page_size: int = 100,
     ) -> Iterator[Json]:
         """Give the objects that `list_all` returns."""
-        return iter(self.list_all(resource, namespace, labels, page_size=page_size))
+        return iter(self.list_all(resource, namespace, labels, fields=fields, page_size=page_size))
 
     def list_names(self, resource: ResourceType, namespace: str | None = None, labels: str | None = None) -> set[Name]:
         """Ask the API server."""

@@ -103,10 +103,11 @@ class Client:
         namespace: str | None = None,
         labels: str | None = None,
         *,
+        fields: str | None = None,
         page_size: int = 500,
     ) -> list[Json]:
-        """Return all objects of a namespace (of all, if None), with a label selector if given, page by page."""
-        return list(self.each(resource, namespace, labels, page_size=page_size))
+        """Return all objects of a namespace (of all, if None), with the selectors that are given, page by page."""
+        return list(self.each(resource, namespace, labels, fields=fields, page_size=page_size))
 
     def each(
         self,
@@ -114,12 +115,13 @@ class Client:
         namespace: str | None = None,
         labels: str | None = None,
         *,
+        fields: str | None = None,
         page_size: int = 100,
     ) -> Iterator[Json]:
         """Give the objects that `list_all` returns, with one page of them in memory at a time."""
         # Lists leave out what every item has in common.
         common = {"apiVersion": resource.api_version, "kind": resource.kind}
-        for item in self._pages(resource, namespace, labels, page_size):
+        for item in self._pages(resource, namespace, labels, page_size, fields):
             yield {**common, **item}
 
     def _pages(
@@ -128,10 +130,12 @@ class Client:
         namespace: str | None,
         labels: str | None,
         page_size: int,
+        fields: str | None = None,
         *,
         accept: str = "application/json",
     ) -> Iterator[Json]:
-        query = [("limit", str(page_size))] + ([("labelSelector", labels)] if labels else [])
+        selectors = (("labelSelector", labels), ("fieldSelector", fields))
+        query = [("limit", str(page_size)), *((key, value) for key, value in selectors if value)]
         more: list[tuple[str, str]] = []
         while True:
             answer = self._request("GET", resource.path(namespace), query=query + more, headers={"Accept": accept})

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from modelyard.api.names import ATTEMPT_ANNOTATION, EXECUTION_LABEL, RUN_ID_ANNOTATION, TRIAL_LABEL
 from modelyard.decide.experiment_model import POD_DELETED, TrialJob
 from modelyard.decide.jobs import JOB_NAME_LABEL, Failure, JobState, failure_of, state_of, waiting_for
+from modelyard.decide.pods import needs_events
 
 Json = dict[str, Any]
+
+PATIENCE = timedelta(seconds=10)
+"""How long a pod may take to be made and started before Events are asked for why it is not."""
 
 _OUT_OF_ATTEMPTS = "BackoffLimitExceeded"
 _OUT_OF_TIME = "DeadlineExceeded"
@@ -20,12 +25,31 @@ def need_pods(jobs: Iterable[Json]) -> bool:
     return any(state_of(job) is JobState.FAILED or not _runs(job) for job in jobs)
 
 
-def read_jobs(jobs: Iterable[Json], pods: Iterable[Json], owner_uid: str) -> tuple[TrialJob, ...]:
-    """Return the Jobs that belong to the Experiment of this uid, with what their pods tell."""
+def need_events(jobs: Iterable[Json], pods: Iterable[Json], now: datetime) -> bool:
+    """Whether only Events tell why a Job's pod is not made, or not started, for longer than that takes as a rule."""
+    by_job = _by_job(pods)
+    waiting = (job for job in jobs if not _runs(job) and not _is_suspended(job))
+    return any(
+        now - datetime.fromisoformat(job["metadata"]["creationTimestamp"]) > PATIENCE
+        and (job["metadata"]["name"] not in by_job or needs_events(by_job[job["metadata"]["name"]]))
+        for job in waiting
+    )
+
+
+def read_jobs(
+    jobs: Iterable[Json], pods: Iterable[Json], owner_uid: str, events: Sequence[Json] = ()
+) -> tuple[TrialJob, ...]:
+    """Return the Jobs that belong to the Experiment of this uid, with what their pods and the Events tell."""
+    by_job = _by_job(pods)
+    mine = (job for job in jobs if _belongs(job, owner_uid))
+    return tuple(_read(job, by_job.get(job["metadata"]["name"], ()), events) for job in mine)
+
+
+def _by_job(pods: Iterable[Json]) -> dict[str, list[Json]]:
     by_job: dict[str, list[Json]] = {}
     for pod in pods:
         by_job.setdefault(pod["metadata"].get("labels", {}).get(JOB_NAME_LABEL, ""), []).append(pod)
-    return tuple(_read(job, by_job.get(job["metadata"]["name"], ())) for job in jobs if _belongs(job, owner_uid))
+    return by_job
 
 
 def _belongs(job: Json, owner_uid: str) -> bool:
@@ -35,7 +59,7 @@ def _belongs(job: Json, owner_uid: str) -> bool:
     return owned and EXECUTION_LABEL in labels and labels.get(TRIAL_LABEL, "").isdigit()
 
 
-def _read(job: Json, pods: Sequence[Json]) -> TrialJob:
+def _read(job: Json, pods: Sequence[Json], events: Sequence[Json]) -> TrialJob:
     metadata = job["metadata"]
     state = state_of(job)
     annotations = metadata.get("annotations", {})
@@ -48,7 +72,7 @@ def _read(job: Json, pods: Sequence[Json]) -> TrialJob:
         state=state,
         attempt=int(annotations.get(ATTEMPT_ANNOTATION, "1")),
         failure=_failure(job, pods) if state is JobState.FAILED else None,
-        waiting=_waiting(job, pods) if state is JobState.ACTIVE else None,
+        waiting=_waiting(job, pods, events) if state is JobState.ACTIVE else None,
     )
 
 
@@ -68,9 +92,13 @@ def _runs(job: Json) -> bool:
     return bool(job.get("status", {}).get("ready")) or state_of(job) is not JobState.ACTIVE
 
 
-def _waiting(job: Json, pods: Sequence[Json]) -> str | None:
-    if job.get("spec", {}).get("suspend"):
+def _is_suspended(job: Json) -> bool:
+    return bool(job.get("spec", {}).get("suspend"))
+
+
+def _waiting(job: Json, pods: Sequence[Json], events: Sequence[Json]) -> str | None:
+    if _is_suspended(job):
         return "it is suspended, until its queue admits it"
     # A pod that has ended waits for nothing but the Job's controller to say so.
     over = pods and all(pod.get("status", {}).get("phase") in ("Succeeded", "Failed") for pod in pods)
-    return None if over or _runs(job) else waiting_for(job, pods)
+    return None if over or _runs(job) else waiting_for(job, pods, events)

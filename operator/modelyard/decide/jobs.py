@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from modelyard.decide.pods import diagnose
+from modelyard.decide.pods import diagnose, newest_first
 
 Json = dict[str, Any]
 
@@ -26,6 +26,9 @@ _MESSAGE_LIMIT = 1000
 
 _RAISED = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(Error|Exception|Interrupt|Exit)(:|$)")
 """The line of a Python traceback that says what was raised."""
+
+_UNSTABLE = re.compile(r'^Error creating: (pods? "[^"]*" is )?', re.IGNORECASE)
+"""How a FailedCreate begins: the pod has another name each time."""
 
 
 class JobState(StrEnum):
@@ -84,12 +87,22 @@ def _ending(container: str, ended: Json) -> Failure:
     return Failure(ended.get("reason") or "Error", short(f"exit code {ended['exitCode']}{last}"))
 
 
-def waiting_for(job: Json, pods: Sequence[Json]) -> str | None:
-    """Say what keeps an active Job's pod from starting, if anything does."""
+def waiting_for(job: Json, pods: Sequence[Json], events: Sequence[Json] = ()) -> str | None:
+    """Say what keeps an active Job's pod from starting, if anything does; Events of v1 or events.k8s.io/v1 may tell."""
     if not pods:
-        return f"its Job has no pod; kubectl describe job {job['metadata']['name']} says why"
-    found = diagnose(None, [_as_started(pod) for pod in pods])
+        return _no_pod(job["metadata"]["name"], events)
+    found = diagnose(None, [_as_started(pod) for pod in pods], events)
     return f"{found.reason}: {found.message}" if found else None
+
+
+def _no_pod(job: str, events: Sequence[Json]) -> str:
+    """Say why a Job has no pod: a quota, a limit, a policy or a webhook refuses it, which only an Event tells."""
+    about = (event for event in newest_first(events) if event.get("reason") == "FailedCreate")
+    for event in about:
+        regarding = event.get("regarding") or event.get("involvedObject") or {}
+        if (regarding.get("kind"), regarding.get("name")) == ("Job", job):
+            return f"its pod cannot be made: {short(_UNSTABLE.sub('', str(event.get('note') or event.get('message'))))}"
+    return f"its Job has no pod; kubectl describe job {job} says why"
 
 
 def _as_started(pod: Json) -> Json:

@@ -16,7 +16,7 @@ from typing import Any
 from modelyard.api.reasons import Reason
 from modelyard.decide.diagnosis import Diagnosis, condition, refused_pod, short
 
-__all__ = ["Diagnosis", "diagnose", "needs_events", "restarts"]
+__all__ = ["Diagnosis", "diagnose", "needs_events", "newest_first", "restarts"]
 
 Json = dict[str, Any]
 
@@ -270,7 +270,7 @@ def _being_created(pod: Json) -> bool:
 def _diagnose_events(name: str, events: Iterable[Json]) -> Diagnosis | None:
     """Read the newest of the kubelet's complaints about a pod that it is setting up."""
     about = [event for event in events if _regarding(event) == name and event.get("reason") in _EVENT_REASONS]
-    for event in sorted(about, key=_at, reverse=True):
+    for event in newest_first(about):
         words = str(event.get("note") or event.get("message") or "")
         if "not registered" in words:
             # The kubelet has not yet heard of an object that exists.
@@ -282,6 +282,11 @@ def _diagnose_events(name: str, events: Iterable[Json]) -> Diagnosis | None:
             reason = Reason.CONFIGURATION_MISSING
         return Diagnosis(reason, short(f"pod {name}: {event['reason']}: {words}"))
     return None
+
+
+def newest_first(events: Iterable[Json]) -> list[Json]:
+    """Return Events by when each was last seen."""
+    return sorted(events, key=_at, reverse=True)
 
 
 def _regarding(event: Json) -> str | None:

@@ -40,6 +40,7 @@ class Server(Client):
         namespace: str | None = None,
         labels: str | None = None,
         *,
+        fields: str | None = None,  # noqa: ARG002 - nothing is chosen by fields
         page_size: int = 500,  # noqa: ARG002 - one page holds it all
     ) -> list[Json]:
         assert resource == SERVICES

@@ -49,6 +49,13 @@ def made(kind: str = "Service", name: str = "web", *, labels: Json | None = None
     return {"kind": kind, "metadata": metadata, **more}
 
 
+def test_what_is_chosen_by_a_field_is_asked_for() -> None:
+    world = World(made(name="a", type="x"), made(name="b", type="y"))
+    assert [each["metadata"]["name"] for each in world.client.list_all(SERVICES, "ml", OWN, fields="type=y")] == ["b"]
+    assert [each["metadata"]["name"] for each in world.client.each(SERVICES, "ml", OWN, fields="type=x")] == ["a"]
+    assert world.requests == ["GET", "GET"]
+
+
 def test_what_is_known_costs_no_request() -> None:
     world = World(made(spec={"a": 1}))
     assert world.client.get(SERVICES, "ml", "web")["spec"] == {"a": 1}

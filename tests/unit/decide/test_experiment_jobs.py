@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from modelyard.decide.experiment_jobs import need_pods, read_jobs
+from modelyard.decide.experiment_jobs import need_events, need_pods, read_jobs
 from modelyard.decide.jobs import Failure, JobState
 from tests.unit.decide.experiments import UID, job, pod, terminated
 
@@ -134,6 +135,74 @@ def test_a_pod_on_its_way_waits_for_nothing() -> None:
 def test_a_job_without_a_pod_says_where_to_look() -> None:
     (found,) = read_jobs([job(0)], [], UID)
     assert found.waiting == "its Job has no pod; kubectl describe job churn-e1-0 says why"
+
+
+def failed_create(note: str, at: str = "2026-01-01T00:00:05Z", name: str = "churn-e1-0", kind: str = "Job") -> Json:
+    about = {"kind": kind, "name": name}
+    return {"regarding": about, "reason": "FailedCreate", "note": note, "deprecatedLastTimestamp": at}
+
+
+QUOTA = 'Error creating: pods "churn-e1-0-8xk2p" is forbidden: exceeded quota: small, requested: pods=1, used: pods=2'
+
+
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        ([failed_create(QUOTA)], "forbidden: exceeded quota: small, requested: pods=1, used: pods=2"),
+        ([failed_create("Error creating: admission webhook denied it")], "admission webhook denied it"),
+        ([failed_create(QUOTA), failed_create("Error creating: newer", "2026-01-01T00:01:00Z")], "newer"),
+    ],
+)
+def test_an_event_says_why_a_job_has_no_pod(events: list[Json], words: str) -> None:
+    (found,) = read_jobs([job(0)], [], UID, events)
+    assert found.waiting == f"its pod cannot be made: {words}"
+
+
+@pytest.mark.parametrize("event", [failed_create(QUOTA, name="churn-e1-1"), failed_create(QUOTA, kind="ReplicaSet")])
+def test_events_of_others_say_nothing(event: Json) -> None:
+    (found,) = read_jobs([job(0)], [], UID, [event])
+    assert found.waiting == "its Job has no pod; kubectl describe job churn-e1-0 says why"
+
+
+def test_an_event_says_why_a_pod_is_not_started() -> None:
+    begun = {"phase": "Pending", "containerStatuses": [{"name": "trial", "state": CREATING}]}
+    lacks = {
+        "regarding": {"kind": "Pod", "name": "churn-e1-0-x"},
+        "reason": "FailedMount",
+        "note": 'MountVolume.SetUp failed for volume "d": secret "data" not found',
+    }
+    (found,) = read_jobs([job(0)], [scheduled(begun)], UID, [lacks])
+    assert found.waiting == f"ConfigurationMissing: pod churn-e1-0-x: FailedMount: {lacks['note']}"
+
+
+CREATING = {"waiting": {"reason": "ContainerCreating"}}
+
+
+def scheduled(status: Json) -> Json:
+    conditions = [{"type": "PodScheduled", "status": "True"}]
+    return pod("churn-e1-0", status={**status, "conditions": conditions})
+
+
+RUNS: Json = {"phase": "Running", "containerStatuses": [{"name": "trial", "ready": True, "state": {"running": {}}}]}
+
+
+@pytest.mark.parametrize(
+    ("made", "suspended", "pods", "expected"),
+    [
+        ("2026-01-01T00:00:00Z", False, [], True),
+        ("2026-01-01T00:00:55Z", False, [], False),
+        ("2026-01-01T00:00:00Z", True, [], False),
+        ("2026-01-01T00:00:00Z", False, [scheduled({"containerStatuses": [{"name": "t", "state": CREATING}]})], True),
+        ("2026-01-01T00:00:00Z", False, [scheduled(RUNS)], False),
+    ],
+    ids=["no pod", "just made", "suspended", "not started", "running"],
+)
+def test_events_are_asked_for_where_nothing_else_tells(
+    made: str, suspended: bool, pods: list[Json], expected: bool
+) -> None:
+    subject = {**job(0), "spec": {"suspend": suspended}}
+    subject["metadata"]["creationTimestamp"] = made
+    assert need_events([subject], pods, datetime(2026, 1, 1, 0, 1, tzinfo=UTC)) is expected
 
 
 @pytest.mark.parametrize("going", [True, False])

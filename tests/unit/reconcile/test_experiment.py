@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from modelyard.api.project_files import KeptFiles, environment_from_json, from_json
 from modelyard.cluster.client import Invalid
-from modelyard.cluster.resources import CONFIG_MAPS
+from modelyard.cluster.resources import CONFIG_MAPS, EVENTS
 from modelyard.decide.experiment_model import (
     ENVIRONMENT_TAG,
     EXECUTION_TAG,
@@ -90,6 +91,26 @@ def test_runs_have_mlflows_tags_and_lie_under_their_parent(world: World) -> None
         "modelyard.dev/image": "training:1",
     }
     assert world.tracking.experiments == {"churn": {"team": "churn"}}
+
+
+def test_the_events_of_jobs_without_pods_are_quoted_once_they_have_taken_long(world: World) -> None:
+    world.reconcile()
+    job = world.jobs[0]["metadata"]["name"]
+    refused = {
+        "metadata": {"name": "refused", "namespace": NAMESPACE},
+        "type": "Warning",
+        "reason": "FailedCreate",
+        "regarding": {"kind": "Job", "name": job},
+        "note": f'Error creating: pods "{job}-x1" is forbidden: exceeded quota: small',
+    }
+    world.client.create(EVENTS, NAMESPACE, refused, "kube-controller-manager")
+    world.reconcile()
+    assert "has no pod" in world.condition[2]
+    world.now += timedelta(seconds=15)
+    # A new process writes at once what else waits for a moment.
+    world.restart()
+    world.reconcile()
+    assert "waits: its pod cannot be made: forbidden: exceeded quota: small" in world.condition[2]
 
 
 def test_no_more_trials_run_at_a_time_than_asked_for(world: World) -> None:
