@@ -320,6 +320,15 @@ class TestUsers:
             (["secrets"], ["modelyard-operator-records"], ["get"]),
         ]
 
+    def test_users_of_the_tracking_server_reach_it_and_nothing_else(self, defaults: list[Json]) -> None:
+        role = find(defaults, "Role", "modelyard-tracking-user")
+        assert role["metadata"]["namespace"] == NAMESPACE
+        allowed = [(rule["resources"], rule.get("resourceNames"), rule["verbs"]) for rule in role["rules"]]
+        assert allowed == [
+            (["services"], None, ["list"]),
+            (["services/proxy"], ["modelyard-tracking:http"], ["get", "create"]),
+        ]
+
     def test_approving_is_part_of_no_role_but_its_own(self, defaults: list[Json]) -> None:
         for role in names(defaults, "ClusterRole") - {"modelyard-approver"}:
             verbs = {verb for _, resource, verb in rules(defaults, "ClusterRole", role) if resource == "approvals"}
