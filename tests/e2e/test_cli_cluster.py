@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import yaml
 from examples.demo.kubectl import Kubectl, is_current, run
 from examples.demo.steps import SYSTEM_NAMESPACE
 from modelyard.cli.errors import ALTERED
+from tests.e2e.plugin import modelyard, person
 from tests.e2e.store import ArtifactAccess
 
 pytestmark = pytest.mark.timeout(600)
@@ -46,12 +45,8 @@ class Model:
         self, *arguments: str, more: tuple[str, ...] = (), kubeconfig: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run the plugin as kubectl finds it, with nothing but a kubeconfig."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MODELYARD_"))}
-        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-        if kubeconfig:
-            environment["KUBECONFIG"] = str(kubeconfig)
-        command = ["kubectl", "modelyard", *arguments, self.name, *more, "-n", self.kubectl.namespace]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        namespace = self.kubectl.namespace
+        return modelyard(namespace, *arguments, self.name, *more, kubeconfig=kubeconfig)
 
 
 @pytest.fixture
@@ -78,25 +73,11 @@ def model(kubectl: Kubectl, artifacts: ArtifactAccess) -> Iterator[Model]:
 @pytest.fixture
 def people(kubectl: Kubectl, tmp_path: Path) -> Iterator[dict[str, Path]]:
     """Kubeconfigs of an auditor and of somebody who may see the namespace, no more."""
-    names = {role: f"{role}-{uuid.uuid4().hex[:8]}" for role in ("auditor", "viewer")}
-    namespace = kubectl.namespace
-    for name in names.values():
-        kubectl("create", "serviceaccount", name)
-        kubectl("create", "rolebinding", name, "--clusterrole=view", f"--serviceaccount={namespace}:{name}")
-    auditor = f"--serviceaccount={namespace}:{names['auditor']}"
-    system = Kubectl(SYSTEM_NAMESPACE)
-    system("create", "rolebinding", names["auditor"], "--role=modelyard-auditor", auditor)
-    yield {role: _kubeconfig(kubectl, name, tmp_path / role) for role, name in names.items()}
-    system("delete", "rolebinding", names["auditor"])
-    for name in names.values():
-        kubectl("delete", "rolebinding,serviceaccount", name)
-
-
-def _kubeconfig(kubectl: Kubectl, account: str, path: Path) -> Path:
-    config = json.loads(run("kubectl", "config", "view", "--minify", "--raw", "--flatten", "-o", "json"))
-    config["users"][0]["user"] = {"token": kubectl("create", "token", account).strip()}
-    path.write_text(json.dumps(config))
-    return path
+    with (
+        person(kubectl, tmp_path / "auditor", "view", "modelyard-auditor") as auditor,
+        person(kubectl, tmp_path / "viewer", "view") as viewer,
+    ):
+        yield {"auditor": auditor, "viewer": viewer}
 
 
 def test_the_history_comes_through_the_api_server_and_is_checked(model: Model) -> None:

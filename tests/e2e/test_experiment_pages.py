@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from urllib.parse import quote
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from examples.demo.kubectl import Kubectl
 from examples.demo.steps import Demo
 from tests.e2e.browser import Page, browsing
+from tests.e2e.plugin import modelyard, person
 from tests.e2e.processes import wait_until
-from tests.e2e.trials import Json, Trials, modelyard, outcome, project
+from tests.e2e.trials import Json, Trials, outcome, project
 from tests.e2e.trials_fixtures import team, tracking
 
 __all__ = ["team", "tracking"]
@@ -160,3 +163,49 @@ def test_the_terminal_runs_it_once_more(shown: Shown) -> None:
     }
     first, second = drawn.values()
     assert first["0"] == second["0"]
+
+
+@pytest.fixture
+def researcher(shown: Shown, tmp_path: Path) -> Iterator[Path]:
+    """The kubeconfig of somebody who may edit the namespace, and use the tracking server."""
+    with person(shown.trials.kubectl, tmp_path / "researcher", "edit", "modelyard-tracking-user") as path:
+        yield path
+
+
+def reproduce(shown: Shown, run: Run, kubeconfig: Path) -> tuple[subprocess.CompletedProcess[str], Json]:
+    """Run a trial's run again; return what is said and the Experiment that did it, which is removed."""
+    trial, kubectl = f"{shown.trials.name}/{run.data.tags['modelyard.dev/trial']}", shown.trials.kubectl
+    said = modelyard(kubectl.namespace, "reproduce", trial, kubeconfig=kubeconfig)
+    again = f"{shown.trials.name}-reproduce-{run.info.run_id[:8]}"
+    body = kubectl.get("experiment", again)
+    assert body is not None, said.stdout + said.stderr
+    kubectl("delete", "experiment", again)
+    return said, body
+
+
+def test_a_run_is_reproduced(shown: Shown, researcher: Path) -> None:
+    """The program is a function of its parameters, so its metrics come again."""
+    then = shown.trials.runs()[0]
+    said, body = reproduce(shown, then, researcher)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert outcome(body) == ("True", "Completed")
+    now = shown.trials.mlflow.get_run(body["status"]["bestRun"]["runId"])
+    assert now.info.run_id != then.info.run_id
+    assert (now.data.params, now.data.metrics) == (then.data.params, then.data.metrics)
+
+
+def test_a_run_whose_metrics_do_not_come_again_is_not_reproduced(shown: Shown, researcher: Path) -> None:
+    then = shown.trials.runs()[1]
+    shown.trials.mlflow.log_metric(then.info.run_id, "accuracy", 0.123, step=6)
+    said, body = reproduce(shown, then, researcher)
+    assert said.returncode == 1, said.stdout + said.stderr
+    assert outcome(body) == ("True", "Completed")
+    assert "not reproduced: 1 of 2 metrics differ: accuracy" in said.stdout + said.stderr
+
+
+def test_who_may_not_use_the_tracking_server_sees_what_the_status_holds(shown: Shown, tmp_path: Path) -> None:
+    with person(shown.trials.kubectl, tmp_path / "viewer", "view") as viewer:
+        said = modelyard(shown.trials.kubectl.namespace, "runs", shown.trials.name, "--once", kubeconfig=viewer)
+    assert said.returncode == 0, said.stderr
+    assert "forbidden" in said.stdout + said.stderr
+    assert shown.trials.status()["execution"] in said.stdout

@@ -12,7 +12,8 @@ from mlflow.entities import Run
 
 from examples.demo.kubectl import Kubectl
 from tests.e2e.bell import Bell
-from tests.e2e.trials import Json, Trials, log_of, modelyard, outcome, project
+from tests.e2e.plugin import modelyard
+from tests.e2e.trials import Json, Trials, log_of, outcome, project
 from tests.e2e.trials_fixtures import bell, own_bell, team, tracking, trials
 
 __all__ = ["bell", "own_bell", "team", "tracking", "trials"]

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import textwrap
 import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -219,15 +215,6 @@ def log_of(mlflow: MlflowClient, run_id: str, seconds: float = 30.0) -> str:
             return mlflow_text(mlflow, run_id, "modelyard/log.txt")
         time.sleep(0.5)
     pytest.fail(f"run {run_id} has no log of its trial within {seconds:.0f} s")
-
-
-def modelyard(namespace: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the plugin as kubectl finds it, with nothing but a kubeconfig."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MODELYARD_"))}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    command = ["kubectl", "modelyard", *arguments, "-n", namespace]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=180)
 
 
 def mlflow_text(mlflow: MlflowClient, run_id: str, path: str) -> str:
