@@ -11,6 +11,7 @@ from mlflow.entities import Run
 
 from examples.demo.kubectl import Kubectl, run
 from examples.demo.steps import SYSTEM_NAMESPACE
+from tests.e2e import lost_node
 from tests.e2e.bell import Bell
 from tests.e2e.processes import wait_until
 from tests.e2e.test_restart import OPERATOR, kill_operator
@@ -157,3 +158,30 @@ def test_an_operator_that_is_killed_all_the_time_makes_one_run_and_one_job_a_tri
     assert sorted(each.data.params["score"] for each in trials.runs()) == ["1", "2", "3"]
     assert own_bell.begun == {each.info.run_id: 1 for each in trials.runs()}
     assert len(trials.jobs()) == 3
+
+
+def test_a_trial_whose_node_is_lost_is_run_again_in_its_run(trials: Trials, own_bell: Bell) -> None:
+    """Its pod was bound to the node; the cluster's own clean-up of pods without a node ends it."""
+    kubectl, place = trials.kubectl, trials.name
+    template = {**trials.experiment()["spec"]["template"], **lost_node.only_on(place)}
+    body = trials.experiment(parameters={"score": "1"}, template=template)
+    with lost_node.node(kubectl, place) as name:
+        trials.apply(waiting_project(trials.name, own_bell), body)
+        wait_until("the pod is bound to the node", lambda: nodes(trials) == [name], 90)
+        (run_id,), (before,) = trials.pods(), trials.jobs()
+    with lost_node.labelled(kubectl, place):
+        # The controllers look for such pods every 20 s, and give a node 40 s to come back.
+        wait_until("it has begun elsewhere", lambda: own_bell.begun == {run_id: 1}, 180)
+        own_bell.release()
+        ended = trials.wait_ended()
+    assert outcome(ended) == ("True", "Completed")
+    (only,) = trials.runs()
+    assert (only.info.run_id, only.info.status, only.data.metrics) == (run_id, "FINISHED", {"score": 1.0})
+    assert own_bell.begun == {run_id: 1}
+    (job,) = trials.jobs()
+    assert (job["metadata"]["uid"], job["status"]["succeeded"]) == (before["metadata"]["uid"], 1)
+
+
+def nodes(trials: Trials) -> list[str | None]:
+    """Return the nodes of the pods of its trials."""
+    return [pod["spec"].get("nodeName") for pod in trials.pods().values()]

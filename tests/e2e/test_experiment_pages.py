@@ -185,7 +185,7 @@ def reproduce(shown: Shown, run: Run, kubeconfig: Path) -> tuple[subprocess.Comp
 
 def test_a_run_is_reproduced(shown: Shown, researcher: Path) -> None:
     """The program is a function of its parameters, so its metrics come again."""
-    then = shown.trials.runs()[0]
+    then = shown.trials.runs(shown.trials.status()["execution"])[0]
     said, body = reproduce(shown, then, researcher)
     assert said.returncode == 0, said.stdout + said.stderr
     assert outcome(body) == ("True", "Completed")
@@ -195,7 +195,7 @@ def test_a_run_is_reproduced(shown: Shown, researcher: Path) -> None:
 
 
 def test_a_run_whose_metrics_do_not_come_again_is_not_reproduced(shown: Shown, researcher: Path) -> None:
-    then = shown.trials.runs()[1]
+    then = shown.trials.runs(shown.trials.status()["execution"])[1]
     shown.trials.mlflow.log_metric(then.info.run_id, "accuracy", 0.123, step=6)
     said, body = reproduce(shown, then, researcher)
     assert said.returncode == 1, said.stdout + said.stderr
