@@ -183,7 +183,7 @@ CASES: dict[str, tuple[Json, Any]] = {
     "a small Ingress": ({"ingress": {"host": "h"}}, lambda made: traffic.ingress(made, ingress(made))),
     "an Ingress with all that can be said": ({"ingress": INGRESS}, lambda made: traffic.ingress(made, ingress(made))),
     "a candidate's Ingress": ({"ingress": INGRESS}, lambda made: traffic.candidate_ingress(made, ingress(made), 0)),
-    "an HTTPRoute": ({"gateway": GATEWAY}, lambda made: traffic.http_route(made, gateway(made), 0)),
+    "an HTTPRoute": ({"gateway": GATEWAY}, lambda made: traffic.http_route(made, gateway(made), None)),
     "an HTTPRoute to both": ({"gateway": FAR_GATEWAY}, lambda made: traffic.http_route(made, gateway(made), 100)),
     "an autoscaler": (SCALED, autoscaler),
     "a disruption budget": ({"replicas": 2}, budget),

@@ -64,9 +64,16 @@ def candidate_ingress(owner: ModelDeployment, spec: IngressSpec, weight: int) ->
     return body
 
 
-def http_route(owner: ModelDeployment, spec: GatewaySpec, weight: int) -> Json:
-    """Return the HTTPRoute, which gives the candidate `weight` percent of the requests; at 0 it does not name it."""
-    shares = {owner.metadata.name: 100 - weight, **({candidate_name(owner): weight} if weight else {})}
+def http_route(owner: ModelDeployment, spec: GatewaySpec, weight: int | None) -> Json:
+    """Return the HTTPRoute, which gives the candidate `weight` percent of the requests; None does not name it.
+
+    A proxy that learns of a Service and of its share at once may for a moment answer 503 for the one it does not know
+    yet, so 0 comes before any share.
+    """
+    shares = {
+        owner.metadata.name: 100 - (weight or 0),
+        **({candidate_name(owner): weight} if weight is not None else {}),
+    }
     rule: Json = {
         "matches": [{"path": {"type": "PathPrefix", "value": spec.path}}],
         "backendRefs": [{"name": name, "port": SERVICE_PORT, "weight": share} for name, share in shares.items()],

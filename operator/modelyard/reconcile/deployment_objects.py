@@ -149,14 +149,22 @@ class DeploymentObjects:
             manifest = traffic.ingress(owner, rest.ingress)
             live.ingress = self._wanted(owner, manifest, INGRESSES, owner.metadata.name, live)
         if rest.gateway:
-            weight = plan.weight if method == TrafficMethod.HTTP_ROUTE else 0
-            manifest = traffic.http_route(owner, rest.gateway, weight)
+            manifest = traffic.http_route(owner, rest.gateway, self._share(owner, plan, method))
             live.route = self._wanted(owner, manifest, HTTP_ROUTES, owner.metadata.name, live)
         if rest.ingress and plan.weight and method == TrafficMethod.INGRESS_CANARY:
             manifest = traffic.candidate_ingress(owner, rest.ingress, plan.weight)
             self._wanted(owner, manifest, INGRESSES, traffic.candidate_name(owner), live)
         else:
             self._drop(owner, INGRESSES, traffic.candidate_name(owner))
+
+    def _share(self, owner: ModelDeployment, plan: Plan, method: TrafficMethod) -> int | None:
+        """Return the candidate's percentage in the HTTPRoute, which names it for as long as it has a Service."""
+        if plan.weight and method == TrafficMethod.HTTP_ROUTE:
+            return plan.weight
+        if plan.candidate is None and not plan.draining:
+            return None
+        service = self._client.find(SERVICES, owner.metadata.namespace, traffic.candidate_name(owner))
+        return 0 if service is not None and owned(service, owner) else None
 
     def _around(self, owner: ModelDeployment, models: Mapping[str, ServedModel], plan: Plan, live: Live) -> None:
         """The autoscaler, the disruption budget and the network policy, all of the served version."""

@@ -45,7 +45,7 @@ def test_everything_is_owned_and_labelled(body: Json) -> None:
 def test_names_are_those_of_the_deployment_and_of_its_candidate() -> None:
     assert traffic.service(OWNER, V3.revision, split=False)["metadata"]["name"] == "churn"
     assert traffic.ingress(OWNER, ingress())["metadata"]["name"] == "churn"
-    assert traffic.http_route(OWNER, gateway(), 0)["metadata"]["name"] == "churn"
+    assert traffic.http_route(OWNER, gateway(), None)["metadata"]["name"] == "churn"
     assert traffic.candidate_service(OWNER, V4.revision)["metadata"]["name"] == "churn-candidate"
     assert traffic.candidate_ingress(OWNER, ingress(), 10)["metadata"]["name"] == "churn-candidate"
 
@@ -150,25 +150,26 @@ class TestRoute:
     @pytest.mark.parametrize(
         ("weight", "shares"),
         [
-            (0, {"churn": 100}),
+            (None, {"churn": 100}),
+            (0, {"churn": 100, "churn-candidate": 0}),
             (1, {"churn": 99, "churn-candidate": 1}),
             (100, {"churn": 0, "churn-candidate": 100}),
         ],
     )
-    def test_gives_the_candidate_its_share(self, weight: int, shares: dict[str, int]) -> None:
+    def test_gives_the_candidate_its_share(self, weight: int | None, shares: dict[str, int]) -> None:
         (rule,) = traffic.http_route(OWNER, gateway(), weight)["spec"]["rules"]
         assert {each["name"]: each["weight"] for each in rule["backendRefs"]} == shares
         assert {each["port"] for each in rule["backendRefs"]} == {80}
 
     def test_is_attached_to_the_gateway_of_the_spec(self) -> None:
         reference = {"name": "web", "namespace": "infra", "sectionName": "https"}
-        spec = traffic.http_route(OWNER, gateway(parentRef=reference, path="/churn"), 0)["spec"]
+        spec = traffic.http_route(OWNER, gateway(parentRef=reference, path="/churn"), None)["spec"]
         assert (spec["parentRefs"], spec["hostnames"]) == ([reference], ["churn.example.com"])
         assert spec["rules"][0]["matches"] == [{"path": {"type": "PathPrefix", "value": "/churn"}}]
-        assert traffic.http_route(OWNER, gateway(), 0)["spec"]["parentRefs"] == [{"name": "web"}]
+        assert traffic.http_route(OWNER, gateway(), None)["spec"]["parentRefs"] == [{"name": "web"}]
 
     @pytest.mark.parametrize(("path", "taken_off"), [("/", False), ("/churn", True), ("/churn/", True)])
     def test_takes_off_the_prefix_that_leads_to_it(self, path: str, taken_off: bool) -> None:
-        (rule,) = traffic.http_route(OWNER, gateway(path=path), 0)["spec"]["rules"]
+        (rule,) = traffic.http_route(OWNER, gateway(path=path), None)["spec"]["rules"]
         replaced = [each["urlRewrite"]["path"]["replacePrefixMatch"] for each in rule.get("filters", [])]
         assert replaced == (["/"] if taken_off else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,17 +53,17 @@ SCENARIOS = [
     Scenario("rolling update beside a Gateway", 16, {"replicas": 3, "gateway": GATEWAY}),
     Scenario("rolling update that is judged", 16, judged({"replicas": 3})),
     Scenario("canary by pod counts", 12, canary()),
-    Scenario("canary by a route", 18, ROUTED),
+    Scenario("canary by a route", 19, ROUTED),
     Scenario("canary by an Ingress", 18, canary(ingress=NGINX)),
-    Scenario("canary that is judged", 18, judged(ROUTED)),
+    Scenario("canary that is judged", 19, judged(ROUTED)),
     Scenario(
         "canary with holds",
-        18,
+        19,
         {**ROUTED, "rollout": {"strategy": "Canary", "steps": HOLDS}},
         says={3: {"promote": "2/1"}, 6: {"promote": "2/2"}},
     ),
-    Scenario("canary that a person lets through", 17, ROUTED, says={2: {"promote": "2"}}),
-    Scenario("canary that a person takes back", 11, ROUTED, says={2: {"abort": "2"}}, ends_with=1),
+    Scenario("canary that a person lets through", 18, ROUTED, says={2: {"promote": "2"}}),
+    Scenario("canary that a person takes back", 12, ROUTED, says={2: {"abort": "2"}}, ends_with=1),
     Scenario("blue and green", 10, {"replicas": 3, "rollout": {"strategy": "BlueGreen", "pause": "8s"}}),
     Scenario(
         "blue and green with a hold",
@@ -71,7 +72,7 @@ SCENARIOS = [
         says={3: {"promote": "2/0"}},
     ),
     Scenario("shadow", 12, {"replicas": 3, "rollout": {"strategy": "Shadow", "pause": "8s"}}),
-    Scenario("a candidate that fails its analysis", 8, judged(ROUTED), verdict=FigureVerdict.FAILED, ends_with=1),
+    Scenario("a candidate that fails its analysis", 10, judged(ROUTED), verdict=FigureVerdict.FAILED, ends_with=1),
 ]
 
 
@@ -201,6 +202,20 @@ def test_the_candidates_service_is_there_before_the_route_that_names_it() -> Non
     assert written(world) == ["httproutes/web", "web/status"]
 
 
+def test_a_route_names_the_candidate_before_it_gets_a_share_and_until_its_service_goes() -> None:
+    """A proxy that learns of a Service and its share at once answers 503 for a moment, and so when both go at once."""
+    world = serving(ROUTED)
+    world.promote(2)
+    shares = []
+    for number in range(20):
+        # The first two passes see pods that are not ready yet.
+        world.reconcile() if number < 2 else world.turn(10)
+        shares.append(world.weight)
+        assert world.weight is None or world.find(SERVICES, CANDIDATE)
+    assert [share for share, _ in itertools.groupby(shares)] == [None, 0, 10, 50, 0, None]
+    assert world.find(SERVICES, CANDIDATE) is None
+
+
 def test_the_service_is_switched_before_the_pods_that_it_leaves_go() -> None:
     world = serving({"replicas": 2, "rollout": {"strategy": "BlueGreen"}})
     world.promote(2)
@@ -231,7 +246,7 @@ def test_a_refusal_is_written_down_before_traffic_is_taken_away() -> None:
     world.reconcile()
     assert in_order(written(world), "web/status", "httproutes/web", "web/status")
     assert refused_at_first_write[1] == 2
-    assert (world.weight, world.exposed, world.deployed) == (None, {1}, [1, 2])
+    assert (world.weight, world.exposed, world.deployed) == (0, {1}, [1, 2])
 
 
 def test_a_refused_version_is_tried_again_when_the_spec_has_changed_and_only_then() -> None:
@@ -261,7 +276,7 @@ def test_a_superseded_candidate_keeps_its_service_until_it_is_gone() -> None:
     world.promote(3)
     world.before_write = lambda _method, _path: keeps_away(world, 3)
     world.reconcile()
-    assert (world.weight, world.exposed, world.deployed) == (None, {1}, [1, 2, 3])
+    assert (world.weight, world.exposed, world.deployed) == (0, {1}, [1, 2, 3])
     preview = world.find(SERVICES, CANDIDATE)
     assert preview
     assert preview["spec"]["selector"]["modelyard.dev/revision"] == world.revision(2)
