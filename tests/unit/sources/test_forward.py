@@ -182,10 +182,8 @@ def abort(connection: socket.socket) -> None:
 def test_it_ends_at_once_with_a_connection_under_way(name: signal.Signals) -> None:
     with far(echo_after_the_end) as to, forwarder(to) as (process, port), connect(port) as client:
         client.sendall(b"x")
-        begun = time.monotonic()
         process.send_signal(name)
-        assert process.wait(SECONDS) == 0
-        assert time.monotonic() - begun < 2
+        assert process.wait(SECONDS / 2) == 0, "it waits for the other side, which gives up after SECONDS"
         assert is_gone(client)
         _, errors = process.communicate()
         assert errors == ""
