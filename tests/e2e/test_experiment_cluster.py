@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from examples.demo.kubectl import Kubectl
 from tests.e2e.bell import Bell
 from tests.e2e.processes import wait_until
-from tests.e2e.trials import Json, Trials, outcome, project, waiting_project
+from tests.e2e.trials import ENVIRONMENT_SECONDS, Json, Trials, outcome, project, waiting_project
 from tests.e2e.trials_fixtures import bell, own_bell, team, tracking, trials
 
 __all__ = ["bell", "own_bell", "team", "tracking", "trials"]
@@ -92,6 +92,18 @@ def test_trials_wait_for_a_quota_of_jobs(trials: Trials, own_bell: Bell) -> None
         body = trials.wait_ended()
     assert outcome(body) == ("True", "Completed")
     assert sorted(own_bell.begun.values()) == [1, 1, 1]
+
+
+def test_an_environment_waits_for_a_quota_of_pods(trials: Trials) -> None:
+    """Its Job comes before any trial's."""
+    made = project(trials.name, {"score": "float"}, SCORE, "python", python_env="python_env.yaml")
+    made["data"]["python_env.yaml"] = "dependencies:\n  - humanize==4.10.0\n"
+    with quota(trials.kubectl, {"pods": "0"}):
+        trials.apply(made, trials.experiment(parameters={"score": "1"}, environment="Project"))
+        words = "does not get on: its pod cannot be made: forbidden: exceeded quota: small"
+        trials.wait(lambda status: words in status["conditions"][0]["message"], 60)
+        assert trials.jobs() == []
+    assert outcome(trials.wait_ended(ENVIRONMENT_SECONDS)) == ("True", "Completed")
 
 
 def test_a_suspended_experiment_starts_no_trial_until_it_is_resumed(trials: Trials, own_bell: Bell) -> None:

@@ -13,7 +13,7 @@ from mlflow.entities import Run
 from examples.demo.kubectl import Kubectl
 from tests.e2e.bell import Bell
 from tests.e2e.plugin import modelyard
-from tests.e2e.trials import Json, Trials, log_of, outcome, project
+from tests.e2e.trials import ENVIRONMENT_SECONDS, Json, Trials, log_of, outcome, project
 from tests.e2e.trials_fixtures import bell, own_bell, team, tracking, trials
 
 __all__ = ["bell", "own_bell", "team", "tracking", "trials"]
@@ -22,7 +22,6 @@ pytestmark = pytest.mark.timeout(900)
 
 TRIALS = 60
 SWEEP_SECONDS = 600.0
-ENVIRONMENT_SECONDS = 240.0
 
 # What becomes of a trial is decided by the last digit of its `n`.
 FAILS, SILENT, HOPELESS = 3, 7, 5

@@ -22,6 +22,7 @@ from tests.e2e.scenario import API_VERSION
 Json = dict[str, Any]
 
 TRIALS_SECONDS = 300.0
+ENVIRONMENT_SECONDS = 240.0
 
 # What every program here begins with. The tracking server may be away for a while: the tests kill it.
 PRELUDE = textwrap.dedent(

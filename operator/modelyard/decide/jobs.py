@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from modelyard.decide.pods import diagnose, newest_first
+from modelyard.decide.pods import diagnose, needs_events, newest_first
 
 Json = dict[str, Any]
 
@@ -23,6 +24,10 @@ SIDECARS = ("tracking",)
 
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 _MESSAGE_LIMIT = 1000
+_PROGRESS_LIMIT = 300
+
+PATIENCE = timedelta(seconds=10)
+"""How long a pod may take to be made and started before Events are asked for why it is not."""
 
 _RAISED = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(Error|Exception|Interrupt|Exit)(:|$)")
 """The line of a Python traceback that says what was raised."""
@@ -57,6 +62,42 @@ def state_of(job: Json) -> JobState:
     return JobState.FAILED if "Failed" in conditions else JobState.ACTIVE
 
 
+def runs(job: Json) -> bool:
+    """Whether a Job's pod is ready, or nothing more is to come of it."""
+    return bool(job.get("status", {}).get("ready")) or state_of(job) is not JobState.ACTIVE
+
+
+def is_suspended(job: Json) -> bool:
+    """Whether the Job may not have pods yet."""
+    return bool(job.get("spec", {}).get("suspend"))
+
+
+def by_job(pods: Iterable[Json]) -> dict[str, list[Json]]:
+    """Return pods by the names of their Jobs."""
+    found: dict[str, list[Json]] = {}
+    for pod in pods:
+        found.setdefault(pod["metadata"].get("labels", {}).get(JOB_NAME_LABEL, ""), []).append(pod)
+    return found
+
+
+def need_events(jobs: Iterable[Json], pods: Iterable[Json], now: datetime) -> bool:
+    """Whether only Events tell why a Job's pod is not made, or not started, for longer than that takes as a rule."""
+    grouped = by_job(pods)
+    waiting = (job for job in jobs if not runs(job) and not is_suspended(job))
+    return any(
+        now - datetime.fromisoformat(job["metadata"]["creationTimestamp"]) > PATIENCE
+        and (job["metadata"]["name"] not in grouped or needs_events(grouped[job["metadata"]["name"]]))
+        for job in waiting
+    )
+
+
+def progress(job: Json, pods: Sequence[Json], events: Sequence[Json] = ()) -> str:
+    """Say in one sentence how an active Job gets on."""
+    name = job["metadata"]["name"]
+    waiting = waiting_for(job, pods, events)
+    return f"Job {name} does not get on: {short(waiting, _PROGRESS_LIMIT)}" if waiting else f"Job {name} is at work"
+
+
 def failure_of(job: Json, pods: Sequence[Json]) -> Failure:
     """Say why a Job failed: what the newest pod's containers left, else what the Job's controller says."""
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), reverse=True):
@@ -89,6 +130,11 @@ def _ending(container: str, ended: Json) -> Failure:
 
 def waiting_for(job: Json, pods: Sequence[Json], events: Sequence[Json] = ()) -> str | None:
     """Say what keeps an active Job's pod from starting, if anything does; Events of v1 or events.k8s.io/v1 may tell."""
+    if is_suspended(job):
+        return "it is suspended, until its queue admits it"
+    # Pods that have ended wait for nothing but the Job's controller to say so.
+    if runs(job) or _are_over(pods):
+        return None
     if not pods:
         return _no_pod(job["metadata"]["name"], events)
     found = diagnose(None, [_as_started(pod) for pod in pods], events)
@@ -103,6 +149,10 @@ def _no_pod(job: str, events: Sequence[Json]) -> str:
         if (regarding.get("kind"), regarding.get("name")) == ("Job", job):
             return f"its pod cannot be made: {short(_UNSTABLE.sub('', str(event.get('note') or event.get('message'))))}"
     return f"its Job has no pod; kubectl describe job {job} says why"
+
+
+def _are_over(pods: Sequence[Json]) -> bool:
+    return bool(pods) and all(pod.get("status", {}).get("phase") in ("Succeeded", "Failed") for pod in pods)
 
 
 def _as_started(pod: Json) -> Json:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from modelyard.decide.jobs import JobState, failure_of, short, state_of, waiting_for
+from modelyard.decide.jobs import JobState, failure_of, short, state_of
 
 Json = dict[str, Any]
 
@@ -36,13 +36,6 @@ def ended(job: Json, pods: Sequence[Json], timeout_seconds: int) -> Ended | None
     message = "exit code 0" if passed else _failure(job, pods, timeout_seconds)
     seconds = _seconds(started_at, finished_at)
     return Ended(passed, message if seconds is None else f"{message} after {seconds} s", started_at, finished_at)
-
-
-def progress(job: Json, pods: Sequence[Json]) -> str:
-    """Say in one sentence how a Job gets on."""
-    name = job["metadata"]["name"]
-    waiting = waiting_for(job, pods)
-    return f"Job {name} does not get on: {short(waiting, _WORDS)}" if waiting else f"Job {name} is at work"
 
 
 def newest(pods: Sequence[Json]) -> Json | None:

@@ -34,18 +34,18 @@ from modelyard.api.project_files import (
 from modelyard.api.reasons import Reason
 from modelyard.artifacts.store import ArtifactError, ArtifactMissing, ArtifactStore
 from modelyard.cluster.client import ApiError, Client, Conflict
-from modelyard.cluster.resources import JOBS, PODS, SECRETS
+from modelyard.cluster.resources import JOBS, SECRETS
 from modelyard.decide import environment as decide
 from modelyard.decide.environment import Ask, ReportInvalid, job_failure, read_report, settled
 from modelyard.decide.experiment_model import Problem
-from modelyard.decide.jobs import JOB_NAME_LABEL, JobState, state_of
+from modelyard.decide.jobs import JobState, state_of
 from modelyard.decide.modeldeployment import parse_time
-from modelyard.decide.validation import progress
 from modelyard.desired.environment import SECRET, Building, JobSettings, environment_job, upload_secret
 from modelyard.desired.preparation import left_over, upload_manager
 from modelyard.projects.environment_files import recipe_of
 from modelyard.projects.mlproject import Environment, ProjectError
 from modelyard.reconcile.base import Clock
+from modelyard.reconcile.jobs import how_it_gets_on, pods_of
 from modelyard.reconcile.reader import ensure_reader_secret
 from modelyard.settings import Settings
 from modelyard_environments.recipe import IMAGE, LOCK, Recipe
@@ -180,16 +180,13 @@ class Environments:
         if job["metadata"].get("deletionTimestamp"):
             return Waiting(f"Job {ask.job} of before is about to be removed")
         if state_of(job) is JobState.ACTIVE:
-            pods = self._pods(ask)
-            # A pod that has ended is the Job's controller's business, which says so in a moment.
-            over = pods and all(pod.get("status", {}).get("phase") in ("Succeeded", "Failed") for pod in pods)
-            return Waiting(f"Job {ask.job} is at work" if over else progress(job, pods))
+            return Waiting(how_it_gets_on(self._client, job, pods_of(self._client, job), self._clock()))
         return self._ended(ask, job, since)
 
     def _ended(self, ask: Ask, job: Json, since: datetime | None) -> Found | Waiting | Problem:
         message = f"Job {ask.job} has ended without leaving {decide.REPORT}"
         if state_of(job) is JobState.FAILED:
-            message = job_failure(job, self._pods(ask))
+            message = job_failure(job, pods_of(self._client, job))
         elif found := self._found(ask):
             return found
         if since is not None and _finished(job) < since:
@@ -197,9 +194,6 @@ class Environments:
             return Waiting(f"Job {ask.job} is made anew: it failed before")
         self._take_back(ask)
         return Problem(Reason.ENVIRONMENT_FAILED, message)
-
-    def _pods(self, ask: Ask) -> list[Json]:
-        return self._client.list_all(PODS, ask.namespace, f"{JOB_NAME_LABEL}={ask.job}")
 
     def _recorded(self, ask: Ask) -> Found | None:
         """Return what was found and checked before."""

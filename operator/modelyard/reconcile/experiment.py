@@ -15,11 +15,11 @@ from modelyard.api.reasons import Reason
 from modelyard.artifacts.store import ArtifactError
 from modelyard.cluster.client import ApiError, Client, NotFound
 from modelyard.cluster.ensure import ensure_status
-from modelyard.cluster.resources import EVENTS, JOBS, PODS, of_kind
+from modelyard.cluster.resources import JOBS, PODS, of_kind
 from modelyard.decide import schedule
 from modelyard.decide.conditions import timestamp
 from modelyard.decide.experiment import Plan, Seen, plan
-from modelyard.decide.experiment_jobs import need_events, need_pods, read_jobs
+from modelyard.decide.experiment_jobs import need_pods, read_jobs
 from modelyard.decide.experiment_model import (
     ENVIRONMENT_TAG,
     EXECUTION_TAG,
@@ -41,6 +41,7 @@ from modelyard.reconcile.experiment_project import Prepared, prepare
 from modelyard.reconcile.experiment_runs import Runs, RunsOfExecutions
 from modelyard.reconcile.experiment_source import Pinned, ProjectSources
 from modelyard.reconcile.experiment_trials import Making, Trials
+from modelyard.reconcile.jobs import telling_events
 from modelyard.reconcile.reader import ensure_reader_secret
 from modelyard.settings import Settings
 from modelyard.tracking.client import TrackingError, TrackingUnreachable
@@ -276,8 +277,7 @@ class ExperimentReconciler:
         namespace, labels = experiment.metadata.namespace, f"{EXPERIMENT_LABEL}={experiment.metadata.name}"
         jobs = self._client.list_all(JOBS, namespace, labels)
         pods = self._client.list_all(PODS, namespace, labels) if need_pods(jobs) else []
-        asked = need_events(jobs, pods, self._clock())
-        events = self._client.list_all(EVENTS, namespace, fields="type=Warning") if asked else []
+        events = telling_events(self._client, namespace, jobs, pods, self._clock())
         return read_jobs(jobs, pods, experiment.metadata.uid, events)
 
     def _stop_others(self, experiment: Experiment, execution: Execution) -> None:

@@ -26,10 +26,11 @@ from modelyard.artifacts.store import AlreadyExists, ArtifactMissing, ArtifactSt
 from modelyard.cluster.client import ApiError, Client, Conflict, Invalid, NotFound
 from modelyard.cluster.resources import JOBS, PODS
 from modelyard.decide.gates import JobReport, attempt
-from modelyard.decide.jobs import JOB_NAME_LABEL, JobState, state_of
-from modelyard.decide.validation import Ended, ended, newest, progress
+from modelyard.decide.jobs import JobState, state_of
+from modelyard.decide.validation import Ended, ended, newest
 from modelyard.desired.validation import CONTAINER, Surroundings, Trial, job_name, validation_job
 from modelyard.reconcile.base import Clock
+from modelyard.reconcile.jobs import how_it_gets_on, pods_of
 from modelyard.reconcile.reader import ensure_reader_secret
 from modelyard.records.state import ModelState, VersionState
 from modelyard.settings import Settings
@@ -146,11 +147,10 @@ class GateJobs:
         owners = {owner.get("uid") for owner in metadata.get("ownerReferences", [])}
         if metadata.get("deletionTimestamp") or entering.model.metadata.uid not in owners:
             return JobReport(GateVerdict.RUNNING, f"Job {metadata['name']} of before is about to be removed")
-        labels = f"{JOB_NAME_LABEL}={metadata['name']}"
-        pods = self._client.list_all(PODS, metadata["namespace"], labels)
+        pods = pods_of(self._client, job)
         outcome = ended(job, pods, trial.job.timeout_seconds)
         if outcome is None:
-            return JobReport(GateVerdict.RUNNING, progress(job, pods))
+            return JobReport(GateVerdict.RUNNING, how_it_gets_on(self._client, job, pods, self._clock()))
         try:
             text = self._log(metadata["namespace"], newest(pods), outcome)
         except ApiError as error:

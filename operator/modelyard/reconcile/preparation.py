@@ -27,8 +27,8 @@ from modelyard.api.registeredmodel import RegisteredModel
 from modelyard.api.serving import ServedModel
 from modelyard.artifacts.store import ArtifactError, ArtifactMissing, ArtifactStore
 from modelyard.cluster.client import ApiError, Client, Conflict
-from modelyard.cluster.resources import JOBS, PODS, SECRETS
-from modelyard.decide.jobs import JOB_NAME_LABEL, JobState, state_of
+from modelyard.cluster.resources import JOBS, SECRETS
+from modelyard.decide.jobs import JobState, state_of
 from modelyard.decide.modeldeployment import Problem, parse_time
 from modelyard.decide.preparation import (
     ENVIRONMENT,
@@ -49,7 +49,6 @@ from modelyard.decide.preparation import (
     settled,
     wants,
 )
-from modelyard.decide.validation import progress
 from modelyard.desired.preparation import (
     SECRET,
     JobSettings,
@@ -60,6 +59,7 @@ from modelyard.desired.preparation import (
     upload_secret,
 )
 from modelyard.reconcile.base import Clock
+from modelyard.reconcile.jobs import how_it_gets_on, pods_of
 from modelyard.reconcile.reader import ensure_reader_secret
 from modelyard.registry.objects import RegistryError
 from modelyard.registry.registry import Registry
@@ -251,15 +251,12 @@ class PreparationJobs:
 
     def _after(self, model: RegisteredModel, ask: Ask, job: Json) -> Standing:
         state = state_of(job)
-        labels = f"{JOB_NAME_LABEL}={ask.job}"
         if state is JobState.ACTIVE:
             since = parse_time(job["metadata"]["creationTimestamp"])
-            pods = self._client.list_all(PODS, ask.namespace, labels)
-            # A pod that has ended is the Job's controller's business, which says so in a moment.
-            over = pods and all(pod.get("status", {}).get("phase") in ("Succeeded", "Failed") for pod in pods)
-            return Standing(since=since, message=f"Job {ask.job} is at work" if over else progress(job, pods))
+            message = how_it_gets_on(self._client, job, pods_of(self._client, job), self._clock())
+            return Standing(since=since, message=message)
         if state is JobState.FAILED:
-            why = job_failure(job, self._client.list_all(PODS, ask.namespace, labels))
+            why = job_failure(job, pods_of(self._client, job))
             return self._recorded(model, ask, failed(ask, why))
         done = self._found(ask) or failed(ask, f"Job {ask.job} has ended without leaving {EVIDENCE}")
         return self._recorded(model, ask, done)

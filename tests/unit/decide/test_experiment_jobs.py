@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from modelyard.decide.experiment_jobs import need_events, need_pods, read_jobs
+from modelyard.decide.experiment_jobs import need_pods, read_jobs
 from modelyard.decide.jobs import Failure, JobState
 from tests.unit.decide.experiments import UID, job, pod, terminated
 
@@ -181,28 +180,6 @@ CREATING = {"waiting": {"reason": "ContainerCreating"}}
 def scheduled(status: Json) -> Json:
     conditions = [{"type": "PodScheduled", "status": "True"}]
     return pod("churn-e1-0", status={**status, "conditions": conditions})
-
-
-RUNS: Json = {"phase": "Running", "containerStatuses": [{"name": "trial", "ready": True, "state": {"running": {}}}]}
-
-
-@pytest.mark.parametrize(
-    ("made", "suspended", "pods", "expected"),
-    [
-        ("2026-01-01T00:00:00Z", False, [], True),
-        ("2026-01-01T00:00:55Z", False, [], False),
-        ("2026-01-01T00:00:00Z", True, [], False),
-        ("2026-01-01T00:00:00Z", False, [scheduled({"containerStatuses": [{"name": "t", "state": CREATING}]})], True),
-        ("2026-01-01T00:00:00Z", False, [scheduled(RUNS)], False),
-    ],
-    ids=["no pod", "just made", "suspended", "not started", "running"],
-)
-def test_events_are_asked_for_where_nothing_else_tells(
-    made: str, suspended: bool, pods: list[Json], expected: bool
-) -> None:
-    subject = {**job(0), "spec": {"suspend": suspended}}
-    subject["metadata"]["creationTimestamp"] = made
-    assert need_events([subject], pods, datetime(2026, 1, 1, 0, 1, tzinfo=UTC)) is expected
 
 
 @pytest.mark.parametrize("going", [True, False])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.decide.validation import Ended, ended, newest, progress
+from modelyard.decide.validation import Ended, ended, newest
 
 Json = dict[str, Any]
 STARTED, FINISHED = "2026-05-01T12:00:00Z", "2026-05-01T12:01:15Z"
@@ -66,16 +66,6 @@ def test_what_came_of_a_job(condition: str, reason: str, pods: list[Json], passe
 
 def test_a_job_at_work_has_not_ended() -> None:
     assert ended(job(), [pod()], 60) is None
-    assert progress(job(), [pod()]) == "Job churn-smoke-1 is at work"
-
-
-def test_a_job_that_does_not_get_on_says_why() -> None:
-    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
-    found = progress(job(), [pod(containerStatuses=[{"name": "validation", "state": waiting}])])
-    expected = (
-        "Job churn-smoke-1 does not get on: ImageUnavailable: pod p, container validation: ImagePullBackOff: not found"
-    )
-    assert found == expected
 
 
 def test_times_that_the_api_server_does_not_tell_are_left_out() -> None:

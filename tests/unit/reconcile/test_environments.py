@@ -14,7 +14,7 @@ import pytest
 from modelyard.api.experiment import Experiment
 from modelyard.api.project_files import Directory, ImageFiles, KeptFiles
 from modelyard.api.reasons import Reason
-from modelyard.cluster.resources import JOBS, PODS, SECRETS
+from modelyard.cluster.resources import EVENTS, JOBS, PODS, SECRETS
 from modelyard.decide.environment import ARCHIVE, LOCK, REPORT
 from modelyard.decide.experiment_model import Problem
 from modelyard.decide.jobs import JOB_NAME_LABEL
@@ -219,6 +219,23 @@ def test_a_failed_job_is_told_in_its_own_words(world: World) -> None:
     before = list(world.client.writes)
     assert world.ensure() == found
     assert world.client.writes == before
+
+
+def test_a_job_whose_pod_is_refused_says_why(world: World) -> None:
+    world.ensure()
+    name = world.job["metadata"]["name"]
+    world.now += timedelta(seconds=30)
+    refused = {
+        "metadata": {"name": "e", "namespace": NAMESPACE},
+        "regarding": {"kind": "Job", "name": name},
+        "reason": "FailedCreate",
+        "type": "Warning",
+        "note": f'Error creating: pods "{name}-x" is forbidden: failed quota: must specify limits.memory',
+    }
+    world.client.create(EVENTS, NAMESPACE, refused, "test")
+    found = world.ensure()
+    assert isinstance(found, Waiting)
+    assert "its pod cannot be made: forbidden: failed quota: must specify limits.memory" in found.message
 
 
 def test_a_later_execution_tries_again_and_the_same_one_does_not(world: World) -> None:
