@@ -151,11 +151,16 @@ def test_it_needs_little_memory() -> None:
         assert resident(process.pid) < 32 << 20
 
 
+def expect_reset(port: int) -> None:
+    """Connect; the other side breaks the connection, and be it before this side has heard that it stands."""
+    with pytest.raises(ConnectionResetError), connect(port) as client:
+        client.recv(1)
+
+
 def test_a_server_that_is_not_there_is_a_reset_and_the_next_one_is_tried() -> None:
     port = free_port()
     with forwarder(port) as (process, here):
-        with connect(here) as client, pytest.raises(ConnectionResetError):
-            client.recv(1)
+        expect_reset(here)
         assert process.stderr is not None
         assert f"127.0.0.1:{port}: " in process.stderr.readline()
         with socket.create_server(("127.0.0.1", port)) as listening, connect(here):
@@ -164,13 +169,8 @@ def test_a_server_that_is_not_there_is_a_reset_and_the_next_one_is_tried() -> No
 
 
 def test_a_connection_that_breaks_is_broken_on_the_other_side() -> None:
-    with (
-        far(abort) as to,
-        forwarder(to) as (_, port),
-        connect(port) as client,
-        pytest.raises(ConnectionResetError),
-    ):
-        client.recv(1)
+    with far(abort) as to, forwarder(to) as (_, port):
+        expect_reset(port)
 
 
 def abort(connection: socket.socket) -> None:
