@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from modelyard.api.names import GROUP
 from tests.cluster.components import MUTATING_POLICIES
 from tests.e2e.processes import START_SECONDS, Process, free_port, program, running, wait_until
 
@@ -92,7 +93,19 @@ def run_api_server(directory: Path, authorization: str = "AlwaysAllow") -> Itera
             stack.enter_context(_aggregation(directory, server.kubeconfig))
         server.kubectl("apply", "--server-side", "-f", str(CRDS))
         server.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
+        # What kubectl goes by is published after that: the list of kinds, and their schemas.
+        wait_until("the kinds of this checkout", lambda: _publishes(server), START_SECONDS)
         yield server
+
+
+def _publishes(server: ApiServer) -> bool:
+    names = [yaml.safe_load(crd.read_text())["spec"]["names"] for crd in CRDS.glob("*.yaml")]
+    try:
+        server.kubectl("get", ",".join(f"{each['plural']}.{GROUP}" for each in names), "--all-namespaces")
+        schemas = server.kubectl("get", "--raw", f"/openapi/v3/apis/{GROUP}/v1alpha1")
+    except Refused:
+        return False
+    return all(f'"{each["kind"]}"' in schemas for each in names)
 
 
 @contextmanager

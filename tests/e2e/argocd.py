@@ -29,7 +29,7 @@ ARGOCD_NAMESPACE = "argocd"
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEALTH_SCRIPTS = REPOSITORY / "charts/modelyard/files/argocd" / GROUP
 APPLICATION = REPOSITORY / "examples/argocd/application.yaml"
-SYNC_SECONDS = 60.0
+SYNC_SECONDS = 180.0
 _CRDS = ("manifests/crds/application-crd.yaml", "manifests/crds/appproject-crd.yaml")
 # Every comparison is a "reconcile" of Argo CD's: it is to see drift within seconds.
 _RESYNC_SECONDS = 2

@@ -36,7 +36,7 @@ class Bell:
         with self._lock:
             return dict(self._begun)
 
-    def wait_begun(self, count: int, seconds: float = 180.0) -> list[str]:
+    def wait_begun(self, count: int, seconds: float = 300.0) -> list[str]:
         """Wait until programs of that many runs have begun, and return the runs in that order."""
         wait_until(f"{count} trials have begun", lambda: len(self.begun) >= count, seconds)
         return list(self.begun)

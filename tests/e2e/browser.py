@@ -24,7 +24,7 @@ import websocket
 from tests.cluster.packages import ensure_packages, find_program, program
 
 BROWSER = "chromium-headless-shell"
-SHOWN_SECONDS = 60.0
+SHOWN_SECONDS = 120.0
 
 
 class Page:

@@ -18,7 +18,9 @@ NOT_READY = "node.kubernetes.io/not-ready"
 
 def only_on(place: str) -> Json:
     """Return what of a pod's template lets it run on nodes with that label alone, the lost one among them."""
-    return {"nodeSelector": {LABEL: place}, "tolerations": [{"key": LABEL, "operator": "Exists"}]}
+    # Without a kubelet the node is called unreachable after 40 s, which a pod may need to get there.
+    tolerated = (LABEL, "node.kubernetes.io/unreachable")
+    return {"nodeSelector": {LABEL: place}, "tolerations": [{"key": key, "operator": "Exists"} for key in tolerated]}
 
 
 @contextmanager

@@ -48,4 +48,4 @@ def run_operator(cluster: Cluster, directory: Path) -> Iterator[Process]:
 def kill(process: Process) -> None:
     """End it as a node's failure does."""
     os.killpg(process.process.pid, signal.SIGKILL)
-    process.process.wait(timeout=10)
+    process.process.wait(timeout=60)

@@ -16,7 +16,7 @@ from examples.demo.steps import SYSTEM_NAMESPACE
 
 
 def modelyard(
-    namespace: str, *arguments: str, kubeconfig: Path | None = None, timeout: float = 180
+    namespace: str, *arguments: str, kubeconfig: Path | None = None, timeout: float = 420
 ) -> subprocess.CompletedProcess[str]:
     """Run the plugin with nothing but a kubeconfig: no store's credentials, no tracking server's address."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MODELYARD_"))}

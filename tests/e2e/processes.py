@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,8 +21,11 @@ from tests.cluster import versions
 
 START_SECONDS = 120.0
 
+# Below those that Linux gives to clients' ends of connections, which may come between the look and the server's start.
+_PORTS = range(20000, 30000)
 
-def wait_until(what: str, check: Callable[[], bool], seconds: float = 30.0) -> None:
+
+def wait_until(what: str, check: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until `check` holds; fail where it does not in time."""
     deadline = time.monotonic() + seconds
     while not check():
@@ -82,9 +86,12 @@ def running(command: list[str], directory: Path, environment: dict[str, str] | N
 
 def free_port() -> int:
     """Return a port of the loopback device that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    # Not the generator that Hypothesis seeds: several processes of tests look at the same time.
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    pytest.fail("every port is taken")
 
 
 def program(component: str, name: str = "") -> str:

@@ -245,7 +245,7 @@ def run_tracking(cluster: Cluster, directory: Path, registry_uri: str | None) ->
         "MODELYARD_ARTIFACT_STORE": settings.artifact_store,
         "MODELYARD_S3_ENDPOINT": str(settings.s3_endpoint),
         "MODELYARD_GIT_MANAGERS": ",".join(settings.git_managers),
-        "MODELYARD_TRANSITION_TIMEOUT": "10",
+        "MODELYARD_TRANSITION_TIMEOUT": "30",
         "MLFLOW_S3_ENDPOINT_URL": str(settings.s3_endpoint),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",

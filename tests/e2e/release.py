@@ -7,13 +7,15 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from examples.demo.kubectl import Kubectl, run
+from examples.demo.kubectl import CommandFailed, Kubectl, run
+from tests.e2e.processes import wait_until
 
 Json = dict[str, Any]
 
@@ -135,15 +137,28 @@ class Release:
         answer = self.call("GET", "/api/2.0/mlflow/experiments/search?max_results=100")
         return {experiment["name"] for experiment in answer["experiments"]}
 
+    def wait_recorded(self, name: str) -> None:
+        """Wait until the tracking server answers with that MLflow experiment: it hears of a new pod's address later."""
+
+        def holds() -> bool:
+            with suppress(CommandFailed):
+                return name in self.recorded()
+            return False
+
+        wait_until(f"{name!r} in the tracking server", holds)
+
     def restart(self, component: str) -> None:
         """Delete the pods of a component and wait until it is ready again."""
+        before = self.pods()[component]
         self.kubectl("delete", "pod", "-l", f"app.kubernetes.io/component={component}", "--wait")
-        self.wait_for(component)
+        self.wait_for(component, before)
 
-    def wait_for(self, component: str) -> None:
-        """Wait until a component is ready."""
-        kind = "statefulset" if component in {"minio", "postgresql"} else "deployment"
-        self.kubectl("rollout", "status", f"{kind}/{self.name}-modelyard-{component}", f"--timeout={INSTALL_SECONDS}s")
+    def wait_for(self, component: str, before: str) -> None:
+        """Wait until another pod of a component than the one of that uid is ready."""
+        # Its controller may still count the one that was deleted.
+        wait_until(f"another pod of {component}", lambda: self.pods().get(component, before) != before)
+        label = f"app.kubernetes.io/component={component}"
+        self.kubectl("wait", "--for=condition=Ready", "pod", "-l", label, f"--timeout={INSTALL_SECONDS}s")
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Json:

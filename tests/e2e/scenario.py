@@ -7,17 +7,20 @@ import os
 import textwrap
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from examples.demo.kubectl import Kubectl, condition, is_current
-from examples.demo.traffic import Endpoint
+from examples.demo.traffic import Answer, Endpoint
+from tests.e2e.processes import wait_until
 
 Json = dict[str, Any]
 
 API_VERSION = "modelyard.dev/v1alpha1"
-READY_SECONDS = 240.0
-VERDICT_SECONDS = 30.0
+READY_SECONDS = 400.0
+VERDICT_SECONDS = 90.0
+ROUTED_SECONDS = 60.0
 
 # A model whose answer is the parameter it was trained with, so that an answer tells which version gave it.
 TRAIN = textwrap.dedent(
@@ -55,6 +58,19 @@ MLPROJECT = textwrap.dedent(
 )
 
 REQUEST = json.dumps({"inputs": [[0.5]]})
+
+
+def first_answer(endpoint: Endpoint, request: str, version: int) -> Answer:
+    """Return the first answer of a version that is served: the proxy hears of its pods after the operator does."""
+    answers: list[Answer] = []
+
+    def came() -> bool:
+        with suppress(OSError):
+            answers.append(endpoint.ask(request))
+        return bool(answers) and (answers[-1].status, answers[-1].version) == (200, str(version))
+
+    wait_until(f"an answer of version {version}", came, ROUTED_SECONDS)
+    return answers[-1]
 
 
 @dataclass
@@ -117,14 +133,16 @@ class Scenario:
         return self.wait("experiment", lambda body: condition(body, "Succeeded").get("status") in ("True", "False"))
 
     def wait_served(self, version: int) -> Json:
-        """Wait until that version is served, whole."""
-        return self.wait(
+        """Wait until that version is served, whole, and the proxy has an answer of it."""
+        body = self.wait(
             "modeldeployment",
             lambda body: (
                 condition(body, "Ready").get("status") == "True"
                 and body["status"].get("served", {}).get("version") == version
             ),
         )
+        first_answer(self.endpoint, REQUEST, version)
+        return body
 
     def wait_reason(self, kind: str, reason: str, seconds: float = VERDICT_SECONDS, type_: str = "Ready") -> Json:
         """Wait until a condition has that reason."""

@@ -16,9 +16,9 @@ from tests.e2e.rollouts.scenario import Json, Rollouts
 from tests.e2e.store import ArtifactAccess
 from tests.e2e.test_quiet import WRITES, requests
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1500)
 
-SCALE_SECONDS = 180.0
+SCALE_SECONDS = 300.0
 """Figures come every ten seconds or so and the autoscaler looks every fifteen; a new pod's first ones count late."""
 
 WATCHED_SECONDS = 20.0

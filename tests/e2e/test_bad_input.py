@@ -10,7 +10,7 @@ from examples.demo.kubectl import condition
 from tests.e2e.scenario import MLPROJECT, REQUEST, Scenario
 from tests.e2e.store import ArtifactAccess
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture

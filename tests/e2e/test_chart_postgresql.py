@@ -24,14 +24,15 @@ def test_every_part_answers_by_its_names(release: Release) -> None:
 def test_runs_outlive_the_pods(release: Release) -> None:
     release.record("kept")
     release.restart("postgresql")
-    assert "kept" in release.recorded()
+    release.wait_recorded("kept")
 
 
 def test_a_killed_server_recovers(release: Release) -> None:
     release.record("committed")
+    before = release.pods()["postgresql"]
     release.kubectl("delete", "pod", "yard-modelyard-postgresql-0", "--grace-period=0", "--force")
-    release.wait_for("postgresql")
-    assert "committed" in release.recorded()
+    release.wait_for("postgresql", before)
+    release.wait_recorded("committed")
 
 
 def test_a_new_password_takes_over_old_data(release: Release) -> None:

@@ -64,7 +64,7 @@ def model(kubectl: Kubectl, artifacts: ArtifactAccess) -> Iterator[Model]:
     }
     kubectl("apply", "-f", "-", stdin=json.dumps(body))
     kubectl.wait_for(
-        "registeredmodel", name, lambda body: is_current(body) and "production" in body["status"]["stages"], 60
+        "registeredmodel", name, lambda body: is_current(body) and "production" in body["status"].get("stages", {}), 60
     )
     yield Model(kubectl, name, f"{store}/registry/{kubectl.namespace}/{name}/log")
     kubectl("delete", "registeredmodel", name)

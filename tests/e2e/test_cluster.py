@@ -79,7 +79,7 @@ def web(namespace: str) -> Json:
             "spec": {"type": "NodePort", "selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
         },
     )
-    kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=90s")
+    kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=200s")
     return get("-n", namespace, "service", "web")
 
 
@@ -96,8 +96,10 @@ def test_a_claim_is_bound_by_the_default_storage_class(namespace: str, web: Json
 def test_a_pod_resolves_services_and_reaches_them(namespace: str, web: Json) -> None:
     answer = kubectl("-n", namespace, "exec", "deploy/web", "--", "nslookup", "kubernetes.default.svc.cluster.local")
     assert from_environment().apiserver_service_ip in answer
-    # Its own Service, by the short name: the search path, and the way back to the pod that asks.
-    assert kubectl("-n", namespace, "exec", "deploy/web", "--", "wget", "-qO-", "http://web/") == "hello\n"
+    # Its own Service, by the short name: the search path, and the way back to the pod that asks. A Service leads to a
+    # pod a moment after the pod is ready.
+    ask = "until wget -T 5 -qO- http://web/; do usleep 200000; done"
+    assert kubectl("-n", namespace, "exec", "deploy/web", "--", "timeout", "60", "sh", "-c", ask) == "hello\n"
 
 
 def test_a_pods_log_is_read(namespace: str, web: Json) -> None:
@@ -156,14 +158,14 @@ def test_up_on_a_running_cluster_changes_nothing() -> None:
     before = {name: processes.running(name) for name in NAMES}
     assert all(before.values())
     command = [sys.executable, "-m", "tests.cluster", "up"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=240)
     assert "up already" in done.stdout
     assert {name: processes.running(name) for name in NAMES} == before
 
 
 def kubectl(*arguments: str, stdin: str | None = None) -> str:
     done = subprocess.run(
-        ["kubectl", *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=120
+        ["kubectl", *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=240
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -196,7 +198,7 @@ def fetch(port: int, host: str) -> tuple[int, bytes] | None:
         connection.close()
 
 
-def wait_for(look: Callable[[], object], wanted: object, seconds: float = 20) -> bool:
+def wait_for(look: Callable[[], object], wanted: object, seconds: float = 60) -> bool:
     """Look until what is wanted is there; fail with what was there instead."""
     deadline = time.monotonic() + seconds
     while (seen := look()) != wanted:

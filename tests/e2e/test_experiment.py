@@ -149,4 +149,5 @@ def test_a_changed_spec_stops_what_ran(scenario: Scenario, mlflow: MlflowClient)
     body = scenario.wait_reason("experiment", "EntryPointNotFound", type_="Succeeded")
     assert "['train']" in condition(body, "Succeeded")["message"]
     scenario.wait("experiment", lambda _: mlflow.get_run(old.info.run_id).info.status == "KILLED")
-    assert not scenario.trial_jobs()
+    # The verdict and the run's end are told first.
+    scenario.wait("experiment", lambda _: not scenario.trial_jobs())

@@ -14,13 +14,13 @@ from examples.demo.steps import SYSTEM_NAMESPACE
 from tests.e2e import lost_node
 from tests.e2e.bell import Bell
 from tests.e2e.processes import wait_until
-from tests.e2e.test_restart import OPERATOR, kill_operator
+from tests.e2e.test_restart import OPERATOR, kill_operator, replaced, uids
 from tests.e2e.trials import Json, Trials, evict, outcome, waiting_project
 from tests.e2e.trials_fixtures import bell, own_bell, team, tracking, trials
 
 __all__ = ["bell", "own_bell", "team", "tracking", "trials"]
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1500)
 
 TRACKING = "app.kubernetes.io/component=tracking"
 EVICTED, DELETED, LEFT_ALONE = "1", "2", "3"
@@ -37,21 +37,6 @@ class Survived:
     body: Json
     runs: dict[str, list[Run]]
     begun: dict[str, int]
-
-
-def replaced(label: str, before: set[str]) -> bool:
-    """Whether a pod that was not there before is ready."""
-    ready = "{range .items[?(@.status.containerStatuses[0].ready==true)]}{.metadata.uid} {end}"
-    return bool(set(run("kubectl", "-n", SYSTEM_NAMESPACE, *listed(label), "-o", f"jsonpath={ready}").split()) - before)
-
-
-def listed(label: str) -> tuple[str, ...]:
-    return ("get", "pods", "-l", label)
-
-
-def uids(label: str) -> set[str]:
-    every = "jsonpath={.items[*].metadata.uid}"
-    return set(run("kubectl", "-n", SYSTEM_NAMESPACE, *listed(label), "-o", every).split())
 
 
 def kill(label: str) -> set[str]:
@@ -76,18 +61,18 @@ def survived(team: Kubectl, tracking: MlflowClient, bell: Bell) -> Iterator[Surv
     pods = {scores[run_id]: (run_id, pod["metadata"]["name"]) for run_id, pod in sweep.pods().items()}
 
     evict(team, pods[EVICTED][1])
-    wait_until("the evicted trial began again", lambda: bell.begun[pods[EVICTED][0]] == 2, 90)
+    wait_until("the evicted trial began again", lambda: bell.begun[pods[EVICTED][0]] == 2, 180)
 
     operator = kill(OPERATOR)
     # These end while no operator looks.
     bell.release(pods[LEFT_ALONE][0])
     team("delete", "pod", pods[DELETED][1], "--grace-period=1")
-    wait_until("another operator is ready", lambda: replaced(OPERATOR, operator), 120)
+    wait_until("another operator is ready", lambda: replaced(OPERATOR, operator), 240)
 
     server = kill(TRACKING)
     # These log while there is no tracking server, or end.
     bell.release()
-    wait_until("another tracking server is ready", lambda: replaced(TRACKING, server), 120)
+    wait_until("another tracking server is ready", lambda: replaced(TRACKING, server), 240)
     kill_operator()
 
     body = sweep.wait_ended()
@@ -152,7 +137,7 @@ def test_an_operator_that_is_killed_all_the_time_makes_one_run_and_one_job_a_tri
         runs = own_bell.wait_begun(count)
         before = kill(OPERATOR)
         own_bell.release(runs[-1])
-        wait_until("another operator is ready", lambda before=before: replaced(OPERATOR, before), 120)  # type: ignore[misc]
+        wait_until("another operator is ready", lambda before=before: replaced(OPERATOR, before), 240)  # type: ignore[misc]
     body = trials.wait_ended()
     assert outcome(body) == ("True", "Completed")
     assert sorted(each.data.params["score"] for each in trials.runs()) == ["1", "2", "3"]
@@ -174,7 +159,7 @@ def test_a_trial_whose_node_is_lost_is_run_again_in_its_run(trials: Trials, own_
         (run_id,) = trials.pods()
     with lost_node.labelled(kubectl, place):
         # The controllers look for such pods every 20 s, and give a node 40 s to come back.
-        wait_until("it has begun elsewhere", lambda: run_id in own_bell.begun, 180)
+        wait_until("it has begun elsewhere", lambda: run_id in own_bell.begun, 300)
         ended = trials.wait_ended(after=first)
     assert outcome(ended) == ("True", "Completed")
     (only,) = trials.runs(ended["status"]["execution"])

@@ -24,7 +24,7 @@ from tests.e2e.trials_fixtures import team, tracking
 
 __all__ = ["team", "tracking"]
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 TRIALS = 8
 

@@ -18,10 +18,10 @@ from tests.e2e.trials_fixtures import bell, own_bell, team, tracking, trials
 
 __all__ = ["bell", "own_bell", "team", "tracking", "trials"]
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1500)
 
 TRIALS = 60
-SWEEP_SECONDS = 600.0
+SWEEP_SECONDS = 1200.0
 
 # What becomes of a trial is decided by the last digit of its `n`.
 FAILS, SILENT, HOPELESS = 3, 7, 5

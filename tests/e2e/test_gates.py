@@ -25,14 +25,15 @@ from sklearn.dummy import DummyRegressor
 
 from examples.demo.kubectl import CommandFailed, Kubectl, condition, is_current, run
 from examples.demo.steps import Demo
+from tests.e2e.processes import wait_until
 from tests.e2e.store import ArtifactAccess
 
 # The client's transitions are deprecated in MLflow, and say so.
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1200)]
 
 Json = dict[str, Any]
 API_VERSION = "modelyard.dev/v1alpha1"
-VERDICT_SECONDS = 180.0
+VERDICT_SECONDS = 240.0
 
 # What a validation Job of a team looks like: it loads the candidate, asks it, and lets an assertion fail.
 CHECK = """
@@ -199,7 +200,7 @@ def test_a_refused_version_is_judged_again_when_a_gate_changes_and_not_before(mo
     # What makes the operator look again, and is no edit of the spec.
     model.kubectl("annotate", "registeredmodel", model.name, "example.com/looked-at=yes")
     model.kubectl("rollout", "restart", "deployment/modelyard-operator", "-n", "modelyard-system")
-    model.kubectl("rollout", "status", "deployment/modelyard-operator", "-n", "modelyard-system", "--timeout=120s")
+    model.kubectl("rollout", "status", "deployment/modelyard-operator", "-n", "modelyard-system", "--timeout=240s")
     again = model.wait_for_reason("GatesNotPassed")
     assert again["status"]["candidates"] == refused["status"]["candidates"]
     assert again["status"]["records"] == refused["status"]["records"]
@@ -212,6 +213,15 @@ def test_a_refused_version_is_judged_again_when_a_gate_changes_and_not_before(mo
 def approval(model: Model, digest: str, user: str, group: str = "risk-team") -> Json:
     spec = {"model": model.name, "version": 1, "digest": digest, "stage": "production", "group": group, "user": user}
     return {"apiVersion": API_VERSION, "kind": "Approval", "metadata": {"generateName": "approval-"}, "spec": spec}
+
+
+def may_approve(kubectl: Kubectl, user: str, group: str) -> bool:
+    """Whether roles let somebody make approvals."""
+    try:
+        kubectl("auth", "can-i", "create", "approvals.modelyard.dev", f"--as={user}", f"--as-group={group}")
+    except CommandFailed:
+        return False
+    return True
 
 
 def test_only_a_member_of_the_group_approves(model: Model) -> None:
@@ -234,6 +244,9 @@ def test_only_a_member_of_the_group_approves(model: Model) -> None:
     groups = ["--group=risk-team", "--group=interns"]
     model.kubectl("create", "rolebinding", binding, "--clusterrole=modelyard-approver", *groups)
     try:
+        # The API server knows of the binding a moment later; what refuses then is the policy.
+        wait_until("the interns' role", lambda: may_approve(model.kubectl, "ivy", "interns"))
+        wait_until("the risk team's role", lambda: may_approve(model.kubectl, "ann", "risk-team"))
         with pytest.raises(CommandFailed, match=r"spec\.group must be a group of ivy, which risk-team is not"):
             approve("ivy", "interns")
         with pytest.raises(CommandFailed, match=r"spec\.user must be who makes the request, ivy, not ann"):

@@ -27,7 +27,7 @@ from modelyard.registry.objects import REGISTERED_MODELS
 from modelyard.registry.registry import Registry
 from modelyard.settings import Settings
 from tests.e2e.api_server import NAMESPACE, ApiServer
-from tests.e2e.argocd import Application, GitRepository, run_argocd
+from tests.e2e.argocd import SYNC_SECONDS, Application, GitRepository, run_argocd
 from tests.e2e.operator_process import run_operator
 from tests.e2e.processes import wait_until
 from tests.e2e.registry_fixtures import (
@@ -207,13 +207,14 @@ def test_what_is_done_past_git_is_put_back(declared: Declared) -> None:
     declared.commit("Promote version 1", stages={"production": 1})
     declared.wait_for("production", 1)
     declared.cluster.patch(declared.name, {"stages": {"production": 3}})
-    wait_until("Argo CD to put it back", lambda: declared.model.spec.stages == {"production": 1}, 60)
+    wait_until("Argo CD to put it back", lambda: declared.model.spec.stages == {"production": 1}, SYNC_SECONDS)
     declared.wait_for("production", 1)
     declared.application.wait_for(*SYNCED_AND_HEALTHY)
 
 
 def test_a_version_that_does_not_exist_degrades_the_application(declared: Declared) -> None:
     declared.commit("Promote version 1", stages={"production": 1})
+    declared.wait_for("production", 1)
     mistake = declared.commit("Promote version 7", stages={"production": 7})
     declared.application.wait_for("Synced", "Degraded")
     health, message = declared.application.health_of("RegisteredModel", declared.name)
@@ -238,7 +239,7 @@ def wait_for_health(declared: Declared, status: str, *words: str) -> None:
         health, message = declared.application.health_of("RegisteredModel", declared.name)
         return health == status and all(word in message for word in words)
 
-    wait_until(f"{status}: {words}", shown, 60)
+    wait_until(f"{status}: {words}", shown, SYNC_SECONDS)
     declared.application.wait_for("Synced", status)
 
 

@@ -18,6 +18,10 @@ from mlflow import MlflowClient
 
 from examples.demo.kubectl import Kubectl
 from examples.demo.steps import Demo
+from tests.e2e.bell import Bell
+from tests.e2e.trials_fixtures import own_bell
+
+__all__ = ["own_bell"]
 
 Json = dict[str, Any]
 
@@ -44,6 +48,19 @@ if fail:
     sys.exit("this run was told to fail")
 with mlflow.start_run():
     mlflow.log_metric("score", answer)
+"""
+
+# Goes on once the test lets it.
+WAIT = """\
+import time
+import urllib.request
+
+while True:
+    try:
+        urllib.request.urlopen("{url}/go?run=any", timeout=10)
+        break
+    except OSError:
+        time.sleep(0.3)
 """
 
 # It is executable, and it is not beside the MLproject file.
@@ -150,8 +167,10 @@ def test_a_failure_is_the_exit_code(installation: Demo, kubectl: Kubectl, flat: 
     assert "this run was told to fail" in done.stdout + done.stderr
 
 
-def test_who_stops_waiting_leaves_it_running(installation: Demo, kubectl: Kubectl, flat: Path, name: str) -> None:
-    (flat / "train.py").write_text(TRAIN.replace("if fail:", "import time\n\ntime.sleep(20)\nif fail:"))
+def test_who_stops_waiting_leaves_it_running(
+    installation: Demo, kubectl: Kubectl, flat: Path, name: str, own_bell: Bell
+) -> None:
+    (flat / "train.py").write_text(TRAIN.replace("if fail:", f"{WAIT.format(url=own_bell.url)}if fail:"))
     arguments, environment = command(installation, flat, "-P", "answer=7")
     with subprocess.Popen(
         arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -162,6 +181,7 @@ def test_who_stops_waiting_leaves_it_running(installation: Demo, kubectl: Kubect
         process.send_signal(signal.SIGINT)
         assert "goes on in the cluster" in process.stderr.read()
         assert process.wait(60) == 1
+    own_bell.release()
     (body,) = experiments(kubectl, name)
     kubectl.wait_for(
         "experiment",

@@ -16,7 +16,7 @@ from tests.e2e.rollouts.models import classifier, stored
 from tests.e2e.rollouts.scenario import Json, Rollouts
 from tests.e2e.store import ArtifactAccess
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 NAME = "modelyard-node-cache"
 REPLICAS = 10
@@ -70,7 +70,7 @@ def test_a_pod_starts_where_no_cache_is(served: Rollouts) -> None:
     selector = {"spec": {"template": {"spec": {"nodeSelector": {"modelyard.dev/nowhere": "true"}}}}}
     SYSTEM.patch("daemonset", NAME, selector)
     try:
-        SYSTEM("wait", "--for=delete", "pods", "-l", "app.kubernetes.io/component=node-cache", "--timeout=60s")
+        SYSTEM("wait", "--for=delete", "pods", "-l", "app.kubernetes.io/component=node-cache", "--timeout=180s")
         # When a model is served, then it is
         served.given({**REST, "replicas": 1})
     finally:

@@ -25,7 +25,7 @@ from modelyard.cli.chain import StoredRecord, check
 from modelyard.registry.registry import Registry
 from tests.e2e.api_server import NAMESPACE, ApiServer, run_api_server
 from tests.e2e.operator_process import kill, run_operator
-from tests.e2e.processes import wait_until
+from tests.e2e.processes import START_SECONDS, wait_until
 from tests.e2e.registry_fixtures import Cluster, Minio, minio, now, run_tracking
 
 __all__ = ["minio"]
@@ -59,7 +59,7 @@ def killed(server: ApiServer, directory: Path) -> Iterator[None]:
     yield
     with (directory / "again.log").open("ab") as log:
         subprocess.Popen(command, cwd=directory, stdout=log, stderr=log, start_new_session=True)
-    wait_until("the API server", server.answers, 60)
+    wait_until("the API server", server.answers, START_SECONDS)
 
 
 @dataclass
@@ -131,7 +131,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(
                 with killed(server, directory):
                     kill(operator)
             with run_operator(cluster, tmp_path / f"operator-{turn}-again"):
-                wait_until("the promotion", partial(holds, cluster, name, wanted), 60)
+                wait_until("the promotion", partial(holds, cluster, name, wanted), 120)
         check_log(cluster, name, clients)
 
 
@@ -140,7 +140,7 @@ def latest(registry: Registry, name: str) -> int:
 
 
 def wait_for_versions(registry: Registry, name: str, count: int) -> None:
-    wait_until(f"{count} versions", lambda: latest(registry, name) >= count, 60)
+    wait_until(f"{count} versions", lambda: latest(registry, name) >= count, 120)
 
 
 def holds(cluster: Cluster, name: str, version: int) -> bool:
@@ -190,6 +190,8 @@ def test_the_tracking_server_killed_at_any_moment_loses_and_doubles_nothing(
                     wait_for_versions(cluster.registry, name, before + 3)
                     for pid in processes_with(f"127.0.0.1:{uri.rsplit(':', 1)[1]}"):
                         os.kill(pid, signal.SIGKILL)
+                    # All of them may have been between two requests.
+                    wait_until("a client that meets it", lambda clients=clients: clients.refused.total() > 0)  # type: ignore[misc]
         cluster.new_reconciler()(NAMESPACE, name)
         together = Clients("", name, source)
         for clients in every:

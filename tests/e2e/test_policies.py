@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 
 from modelyard.api.names import editor_annotation
 from tests.e2e.api_server import ApiServer, Person, Refused, run_api_server
-from tests.e2e.processes import wait_until
+from tests.e2e.processes import START_SECONDS, wait_until
 from tests.unit.chart.render import template
 
 Json = dict[str, Any]
@@ -42,8 +43,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
             grant(made, role, user)
         grant(made, "edit", ARGO_CD.user)
         grant(made, "modelyard-approver", "alice")
-        wait_until("aggregated roles", lambda: allowed(made, BOB, "patch", "registeredmodels"))
-        wait_until("the policies", lambda: in_force(made))
+        # Each built-in role is aggregated by itself, by a controller that is only starting.
+        for person, verb, resource in (
+            (BOB, "patch", "registeredmodels"),
+            (BOB, "list", "approvals"),
+            (OWNER, "patch", "registeredmodels"),
+            (OWNER, "create", "rolebindings.rbac.authorization.k8s.io"),
+            (ALICE, "create", "approvals"),
+        ):
+            may = partial(allowed, made, person, verb, resource)
+            wait_until(f"{person.user}'s role, to {verb} {resource}", may, START_SECONDS)
+        wait_until("the policies", lambda: in_force(made), START_SECONDS)
         yield made
 
 

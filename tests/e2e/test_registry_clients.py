@@ -35,7 +35,7 @@ from tests.e2e.registry_fixtures import (
 
 __all__ = ["api_server", "minio", "name", "operator", "own_cluster", "tracking_uri"]
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1200)]
 
 BROWSER = "chromium-headless-shell"
 
@@ -64,7 +64,7 @@ def test_two_hundred_registrations_from_five_processes_get_two_hundred_numbers(
 ) -> None:
     command = [sys.executable, "-c", REGISTER, tracking_uri, name, own_cluster.put_model("crowd"), "40"]
     clients = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(5)]
-    numbers = [int(line) for client in clients for line in client.communicate(timeout=500)[0].split()]
+    numbers = [int(line) for client in clients for line in client.communicate(timeout=1000)[0].split()]
     assert [client.returncode for client in clients] == [0] * 5
     assert sorted(numbers) == list(range(1, 201))
     status = own_cluster.model(name).status

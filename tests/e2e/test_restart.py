@@ -13,7 +13,7 @@ from examples.demo.kubectl import condition, run
 from examples.demo.steps import SYSTEM_NAMESPACE, Demo
 from tests.e2e.scenario import REQUEST, Scenario
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1500)
 
 OPERATOR = "app.kubernetes.io/component=operator"
 NOT_THE_CACHE = "app.kubernetes.io/component!=node-cache"
@@ -28,17 +28,37 @@ def kill_operator() -> None:
     )
 
 
+def uids(label: str) -> set[str]:
+    return set(_listed(label, "{.items[*].metadata.uid}"))
+
+
+def replaced(label: str, before: set[str]) -> bool:
+    """Whether a pod that was not there before is ready."""
+    ready = "{range .items[?(@.status.containerStatuses[0].ready==true)]}{.metadata.uid} {end}"
+    return bool(set(_listed(label, ready)) - before)
+
+
+def _listed(label: str, path: str) -> list[str]:
+    return run("kubectl", "-n", SYSTEM_NAMESPACE, "get", "pods", "-l", label, "-o", f"jsonpath={path}").split()
+
+
 @contextmanager
 def killing_every(seconds: float) -> Iterator[list[int]]:
-    """Kill the operator again and again for as long as the block lasts; yields how often it was done."""
+    """Kill the operator again and again for as long as the block lasts; yields how often it was done.
+
+    Each gets so many seconds from when it is ready: one that is killed while it starts would never do anything.
+    """
     stop, count = threading.Event(), [0]
 
-    def kill() -> None:
+    def kill_again() -> None:
         while not stop.wait(seconds):
+            before = uids(OPERATOR)
             kill_operator()
             count[0] += 1
+            while not replaced(OPERATOR, before) and not stop.wait(0.3):
+                pass
 
-    thread = threading.Thread(target=kill)
+    thread = threading.Thread(target=kill_again)
     thread.start()
     try:
         yield count
@@ -103,13 +123,13 @@ def test_what_is_served_is_served_without_the_operator_the_tracking_server_and_t
     workloads = run("kubectl", "-n", SYSTEM_NAMESPACE, "get", "deployments,statefulsets", "-o", "name").split()
     try:
         run("kubectl", "-n", SYSTEM_NAMESPACE, "scale", "--replicas=0", *workloads)
-        gone = ("wait", "pod", "-l", NOT_THE_CACHE, "--for=delete", "--timeout=120s")
+        gone = ("wait", "pod", "-l", NOT_THE_CACHE, "--for=delete", "--timeout=240s")
         run("kubectl", "-n", SYSTEM_NAMESPACE, *gone)
         answer = scenario.endpoint.ask(REQUEST)
         assert (answer.status, answer.predictions) == (200, [2.0])
     finally:
         run("kubectl", "-n", SYSTEM_NAMESPACE, "scale", "--replicas=1", *workloads)
         for workload in workloads:
-            run("kubectl", "-n", SYSTEM_NAMESPACE, "rollout", "status", workload, "--timeout=180s")
+            run("kubectl", "-n", SYSTEM_NAMESPACE, "rollout", "status", workload, "--timeout=300s")
     body = scenario.wait_served(1)
     assert condition(body, "Ready")["reason"] == "Serving"

@@ -18,7 +18,7 @@ from tests.e2e.rollouts.zoo import BAD, HARMLESS, Version
 from tests.e2e.store import ArtifactAccess
 
 EACH = 1 if os.environ.get("MODELYARD_ALL_MODELS") else 4
-JUDGED_SECONDS = 180.0
+JUDGED_SECONDS = 300.0
 ANALYSIS = {
     "minSamples": 100,
     "maxErrorRate": "0.01",

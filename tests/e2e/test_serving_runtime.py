@@ -36,10 +36,10 @@ with warnings.catch_warnings():
     from mlflow.models import infer_signature
 
 ROOT = "s3://modelyard/artifacts/runtime"
-PREPARED_SECONDS = 240.0
+PREPARED_SECONDS = 480.0
 REST: Json = {"replicas": 1, "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -21,8 +21,8 @@ from tests.e2e.scenario import API_VERSION
 
 Json = dict[str, Any]
 
-TRIALS_SECONDS = 300.0
-ENVIRONMENT_SECONDS = 240.0
+TRIALS_SECONDS = 420.0
+ENVIRONMENT_SECONDS = 480.0
 
 # What every program here begins with. The tracking server may be away for a while: the tests kill it.
 PRELUDE = textwrap.dedent(
@@ -66,7 +66,7 @@ PRELUDE = textwrap.dedent(
     def begin(bell):
         ask(bell + "/begun", json.dumps({"run": RUN}).encode())
 
-    def wait(bell, seconds=300):
+    def wait(bell, seconds=900):
         ask(bell + "/go?run=" + RUN, seconds=seconds)
     """
 )
@@ -158,7 +158,7 @@ class Trials:
 
         return self.kubectl.wait_for("experiment", self.name, ended, seconds)
 
-    def wait_reason(self, reason: str, seconds: float = 60.0) -> str:
+    def wait_reason(self, reason: str, seconds: float = 180.0) -> str:
         """Wait until `Succeeded` has that reason, and return its message."""
         body = self.wait(lambda status: _succeeded({"status": status}).get("reason") == reason, seconds)
         return str(_succeeded(body)["message"])
@@ -208,7 +208,7 @@ def evict(kubectl: Kubectl, pod: str) -> None:
     run("kubectl", "create", "--raw", path, "-f", "-", stdin=json.dumps(body))
 
 
-def log_of(mlflow: MlflowClient, run_id: str, seconds: float = 30.0) -> str:
+def log_of(mlflow: MlflowClient, run_id: str, seconds: float = 60.0) -> str:
     """Return the log that was kept of a failed trial, once it is there."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

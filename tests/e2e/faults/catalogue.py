@@ -38,11 +38,13 @@ class Fault:
     inject: Step | None = None
     answers: bool = True
     """With `served`: whether requests are answered meanwhile."""
+    leaves: bool = False
+    """Whether requests go unanswered until the proxy has heard which pods are left."""
     kstatus: str = FAILED
     condition: ConditionType = ConditionType.READY
     """Which condition tells of it."""
-    within: float = 30.0
-    """Seconds in which it has to be told of."""
+    within: float = 90.0
+    """Seconds in which it has to be told of: what a pod's start and end take while several start on a busy machine."""
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
@@ -403,7 +405,13 @@ WHILE_SERVED = [
         inject=lambda place: place.promote(None),
     ),
     Fault(
-        "one of two pods hangs", Reason.PROBE_FAILING, "1 of 2 pods", rest={"replicas": 2}, served=True, inject=_hang
+        "one of two pods hangs",
+        Reason.PROBE_FAILING,
+        "1 of 2 pods",
+        rest={"replicas": 2},
+        served=True,
+        inject=_hang,
+        leaves=True,
     ),
     Fault("the only pod hangs", Reason.PROBE_FAILING, "0 of 1 pods", served=True, inject=_hang, answers=False),
 ]

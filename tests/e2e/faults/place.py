@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 NAME = "churn"
 ROOT = "s3://modelyard/artifacts/faults"
-SETTLED_SECONDS = 90.0
+SETTLED_SECONDS = 240.0
 FORCE_SECONDS = 30.0
 
 _PODS = ResourceType("", "v1", "pods", "Pod")

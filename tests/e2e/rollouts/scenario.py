@@ -16,7 +16,7 @@ from tests.e2e.rollouts.models import COLUMNS, rows
 
 Json = dict[str, Any]
 API_VERSION = "modelyard.dev/v1alpha1"
-SETTLED_SECONDS = 240.0
+SETTLED_SECONDS = 400.0
 GATEWAY = {"name": "modelyard", "namespace": "projectcontour"}
 
 
@@ -96,7 +96,7 @@ class Rollouts:
 
         return self.until(holds, seconds)
 
-    def reason(self, reason: str, seconds: float = 60.0) -> Json:
+    def reason(self, reason: str, seconds: float = 180.0) -> Json:
         """Wait until Ready has that reason."""
         return self.until(lambda body: condition(body, "Ready").get("reason") == reason, seconds)
 
@@ -107,7 +107,7 @@ class Rollouts:
             rollout: Mapping[str, Any] = body["status"].get("rollout") or {}
             return all(rollout.get(name) == value for name, value in state.items())
 
-        return self.until(holds, 120.0)
+        return self.until(holds, 240.0)
 
     def answered(self, version: str, seconds: float = 60.0) -> None:
         """Wait until Envoy has an answer of that version."""
