@@ -27,7 +27,7 @@ from tests.fakes.cluster import FakeClient
 from tests.fakes.s3 import MemoryS3
 
 NAMESPACE = "ml"
-TRANSITION_SECONDS = 5.0
+TRANSITION_SECONDS = 60.0
 
 
 class InMemory:

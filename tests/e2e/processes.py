@@ -81,7 +81,7 @@ def running(command: list[str], directory: Path, environment: dict[str, str] | N
             process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=5)
+            process.wait(timeout=60)
 
 
 def free_port() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
 import threading
 import time
 from dataclasses import dataclass, field
@@ -70,8 +70,9 @@ class Operator:
 
     def _look(self, body: Json) -> None:
         metadata = body["metadata"]
-        asked = re.sub(r"[^0-9]", "", metadata.get("annotations", {}).get(RUN_ANNOTATION, ""))
-        execution = f"{metadata['uid'][:4]}-{metadata['generation']}-{asked[-7:]}"
+        # Of the whole time: the milliseconds alone may be those of another one.
+        asked = metadata.get("annotations", {}).get(RUN_ANNOTATION, "")
+        execution = hashlib.sha256(f"{metadata['uid']} {metadata['generation']} {asked}".encode()).hexdigest()[:16]
         if body.get("status", {}).get("execution") == execution or execution in self.executions:
             return
         self.executions.append(execution)
@@ -84,6 +85,8 @@ class Operator:
         body = self._status(
             body, execution, "Unknown", "EnvironmentBuilding", "job env-1 builds it", experimentId=experiment_id
         )
+        if not self._seen(metadata["name"]):
+            return
         tags = {
             EXPERIMENT_TAG: f"{metadata['namespace']}/{metadata['name']}",
             EXECUTION_TAG: execution,
@@ -104,6 +107,15 @@ class Operator:
         self._status(
             body, execution, script.status, script.reason, script.message, experimentId=experiment_id, **script.extra
         )
+
+    def _seen(self, name: str) -> bool:
+        """Wait until `mlflow run` has read what the status says now, and does not miss it; False at the end."""
+        look = ("GET", EXPERIMENTS.path(NAMESPACE, name))
+        before = self._client.requests.count(look)
+        while self._client.requests.count(look) == before:
+            if self._stopped.wait(0.01):
+                return False
+        return True
 
     def _status(self, body: Json, execution: str, status: str, reason: str, message: str, **more: Any) -> Json:
         condition = {

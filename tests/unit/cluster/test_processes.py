@@ -80,7 +80,8 @@ def test_a_process_that_ignores_the_request_to_end_is_killed() -> None:
     processes.start("sleeper", [sys.executable, "-c", f"{stubborn}while True: time.sleep(1)"], {})
     while b"deaf" not in processes.log_path("sleeper").read_bytes():
         assert processes.running("sleeper")
-    processes.stop("sleeper", grace=0.2)
+    # So long it also has for its end once it is killed.
+    processes.stop("sleeper", grace=1)
     assert processes.running("sleeper") is None
 
 

@@ -169,8 +169,9 @@ async def test_while_many_wait_the_spacing_is_longer() -> None:
     queue = WorkQueue(Recorder())
     for number in range(100):
         queue.add(Key("Experiment", "ns", f"{number}"))
-    queue._processed[A] = asyncio.get_running_loop().time()
+    processed = queue._processed[A] = asyncio.get_running_loop().time()
     queue.add_spaced(A, 0.01)
-    left = queue._timers[A].when() - asyncio.get_running_loop().time()
-    assert left == pytest.approx(100 * queue_module.SPACING_A_KEY_SECONDS, abs=0.1)
+    # Not the 0.01 s that were asked for; a machine that is busy may take a while between the lines.
+    spacing = queue._timers[A].when() - processed
+    assert spacing == pytest.approx(100 * queue_module.SPACING_A_KEY_SECONDS, abs=0.5)
     await queue.stop()

@@ -38,7 +38,8 @@ async def http(world: World) -> AsyncIterator[httpx.AsyncClient]:
     )
     await api.start()
     headers = {RECORDS_TOKEN_HEADER: TOKEN}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", headers=headers) as client:
+    # Many requests wait for four threads, on a machine that may be busy.
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", headers=headers, timeout=60) as client:
         yield client
     await api.stop()
 

@@ -185,7 +185,8 @@ async def test_receivers_that_do_not_answer_hold_up_no_model() -> None:
         await handlers["registeredmodels"](event=slow, namespace="ml", name="churn", labels={})
         await asyncio.sleep(0)
         await handlers["experiments"](event=event("experiments", "x"), namespace="ml", name="x", labels={})
-        async with asyncio.timeout(5):
+        # The webhooks hang for longer.
+        async with asyncio.timeout(20):
             while not wiring._queue.idle:
                 await asyncio.sleep(0.005)
         assert sorted(woken.calls) == ["Experiment ml/x", "RegisteredModel ml/churn"]

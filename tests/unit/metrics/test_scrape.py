@@ -28,7 +28,16 @@ def start() -> Iterator[Callable[..., Fake]]:
 
 @pytest.fixture
 def scraper() -> Iterator[Scraper]:
-    scraper = Scraper(timeout=1.0)
+    """For servers that answer, be it late on a machine that is busy."""
+    scraper = Scraper(timeout=30.0)
+    yield scraper
+    scraper.close()
+
+
+@pytest.fixture
+def hurried() -> Iterator[Scraper]:
+    """For servers that hang; those beside them have to answer in time."""
+    scraper = Scraper(timeout=3.0)
     yield scraper
     scraper.close()
 
@@ -213,9 +222,9 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 @pytest.mark.parametrize(
     ("sent", "every", "reason"),
     [
-        pytest.param(b"", None, "no answer within 1 s", id="says nothing"),
-        pytest.param(HEAD + b"x-slow: a", 0.05, "no answer within 1 s", id="drips its head"),
-        pytest.param(HEAD + b"content-length: 100000\r\n\r\nm", 0.05, "no answer within 1 s", id="drips its body"),
+        pytest.param(b"", None, "no answer within 3 s", id="says nothing"),
+        pytest.param(HEAD + b"x-slow: a", 0.05, "no answer within 3 s", id="drips its head"),
+        pytest.param(HEAD + b"content-length: 100000\r\n\r\nm", 0.05, "no answer within 3 s", id="drips its body"),
         pytest.param(b"220 smtp.example ESMTP\r\n", None, "no HTTP answer", id="speaks another protocol"),
         pytest.param(HEAD + b"content-length: 10\r\n\r\nabc", None, "no HTTP answer", id="breaks off"),
         pytest.param(HEAD + b"x: " + b"y" * 2**20, None, "no HTTP answer", id="has an endless head"),
@@ -234,12 +243,12 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
     ],
 )
 def test_a_pod_that_answers_wrongly_is_left_out_in_time(
-    sent: bytes, every: float | None, reason: str, start: Callable[..., Fake], scraper: Scraper
+    sent: bytes, every: float | None, reason: str, start: Callable[..., Fake], hurried: Scraper
 ) -> None:
     good, old = model(start, "new", 4, ok=7), model(start, "old", 3, ok=1)
     with raw(sent, every=every) as bad:
         began = time.monotonic()
-        evidence = scraper.evidence(subject([bad, good.pod], [old.pod]), Analysis())
+        evidence = hurried.evidence(subject([bad, good.pod], [old.pod]), Analysis())
         took = time.monotonic() - began
     assert evidence.candidate
     assert evidence.candidate.pods == 1
@@ -247,8 +256,8 @@ def test_a_pod_that_answers_wrongly_is_left_out_in_time(
     assert reason in evidence.silent
     # The good pod takes the replay.
     assert evidence.no_replay == ""
-    # One second is the timeout; the rest is for a busy machine.
-    assert took < 5
+    # Three seconds are the timeout; the rest is for a busy machine, and less than a server hangs or drips.
+    assert took < 20
 
 
 def test_pods_that_are_gone_are_no_error(scraper: Scraper) -> None:
@@ -260,13 +269,13 @@ def test_pods_that_are_gone_are_no_error(scraper: Scraper) -> None:
     assert "1 of 1 pods of the stable version tell nothing" in evidence.silent
 
 
-def test_forty_hanging_pods_take_no_longer_than_one(scraper: Scraper) -> None:
+def test_forty_hanging_pods_take_no_longer_than_one(hurried: Scraper) -> None:
     with raw(b"") as hanging:
         began = time.monotonic()
-        evidence = scraper.evidence(subject([hanging] * 40, []), Analysis())
+        evidence = hurried.evidence(subject([hanging] * 40, []), Analysis())
         took = time.monotonic() - began
-    assert evidence.silent.startswith("40 of 40 pods of the candidate tell nothing: no answer within 1 s")
-    assert took < 5
+    assert evidence.silent.startswith("40 of 40 pods of the candidate tell nothing: no answer within 3 s")
+    assert took < 20
 
 
 def test_proxies_of_the_environment_are_not_for_pods(
@@ -344,12 +353,12 @@ def test_the_query_is_sent_with_the_versions_numbers(start: Callable[..., Fake],
     assert parse_qs(urlsplit(asked.path).query) == {"query": [expected]}
 
 
-def test_a_server_that_hangs_or_is_not_there(scraper: Scraper) -> None:
+def test_a_server_that_hangs_or_is_not_there(hurried: Scraper) -> None:
     with raw(b"") as hanging:
-        assert prometheus(scraper, hanging.url).problem == "the server gave no answer within 1 s"
-    assert prometheus(scraper, hanging.url).problem.startswith("the server gave no connection")
-    assert prometheus(scraper, "http://no-such-host.invalid:9090").problem.startswith("the server gave no ")
-    assert prometheus(scraper, "http://[::bad").problem.startswith("the server gave no HTTP answer")
+        assert prometheus(hurried, hanging.url).problem == "the server gave no answer within 3 s"
+    assert prometheus(hurried, hanging.url).problem.startswith("the server gave no connection")
+    assert prometheus(hurried, "http://no-such-host.invalid:9090").problem.startswith("the server gave no ")
+    assert prometheus(hurried, "http://[::bad").problem.startswith("the server gave no HTTP answer")
 
 
 def test_servers_that_may_not_be_asked_are_not(start: Callable[..., Fake]) -> None:

@@ -92,7 +92,8 @@ def test_a_receiver_that_does_not_answer_is_given_up(there: Receiver) -> None:
     started = time.monotonic()
     with pytest.raises(NotTaken, match=r"did not answer within 0\.3 s"):
         send(there, seconds=0.3)
-    assert time.monotonic() - started < 3
+    # The receiver itself lets go after 30 s.
+    assert time.monotonic() - started < 15
 
 
 def test_a_receiver_that_drips_its_answer_is_given_up_too() -> None:

@@ -63,7 +63,7 @@ class Forgetful(ModelyardStore):
 def test_a_difference_is_found_and_shrunk_to_what_it_needs(tracked: tuple[Path, Environment]) -> None:
     operations = list(Generator(1).operations(200))
     with pytest.raises(AssertionError, match=r"Operation\('get_model_version'") as raised:
-        compare(operations, lambda: pair(*tracked, store_class=Forgetful), shrink_seconds=120)
+        compare(operations, lambda: pair(*tracked, store_class=Forgetful), shrink_seconds=600)
     _, _, to_run_again = str(raised.value).partition("after (to run again):")
     # A model, a version with a tag, an alias, and the look at it.
     assert to_run_again.count("Operation(") <= 6

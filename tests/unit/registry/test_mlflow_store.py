@@ -27,7 +27,7 @@ from tests.unit.registry.world import NAMESPACE, World
 
 @pytest.fixture
 def store(world: World, monkeypatch: pytest.MonkeyPatch) -> ModelyardStore:
-    settings = RegistrySettings(**asdict(SETTINGS), transition_timeout=5)
+    settings = RegistrySettings(**asdict(SETTINGS), transition_timeout=60)
     made = ModelyardStore("modelyard://ml", None, settings=settings, registry=world.registry, clock=world.clock)
     monkeypatch.setattr("modelyard.registry.transitions.time.sleep", lambda _: world.reconcile())
     monkeypatch.setattr(made._lookup, "logged_model", lambda _: Origin("mlflow-artifacts:/two", "run-2", "m-2"))

@@ -35,11 +35,18 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
     raise AssertionError(f"not within {SECONDS} s: {what}")
 
 
+_kept: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port for a server that reuses addresses, as all of them do here; nobody else is given it meanwhile."""
+    # Bound, but not listening: the kernel passes the port over when another asks for any, and nothing answers at it.
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    _kept.append(kept)
+    port: int = kept.getsockname()[1]
+    return port
 
 
 @dataclass

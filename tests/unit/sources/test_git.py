@@ -163,7 +163,8 @@ def test_a_server_that_sends_a_byte_now_and_then_is_cut_at_the_deadline(
         finally:
             over.set()
             thread.join()
-    assert time.monotonic() - began < 5
+    # The server goes on for as long as it is listened to.
+    assert time.monotonic() - began < 30
 
 
 def test_a_dumb_http_server_does_as_well(repository: Repository, tmp_path: Path) -> None:

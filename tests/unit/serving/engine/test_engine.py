@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from modelyard_serving.call import Call, Predictor, Result
 from modelyard_serving.engine.engine import Engine, Limits
+from modelyard_serving.engine.pace import REMEMBERED
 from modelyard_serving.errors import RequestError
 from modelyard_serving.table import Table
 
@@ -78,7 +79,8 @@ def answer(result: Result) -> list[float]:
 
 async def test_what_waits_is_predicted_together(gate: Gate) -> None:
     batches = Batches()
-    tested = engine(gate, batches)
+    # With more threads, those that wait while the machine is busy would get one of their own.
+    tested = engine(gate, batches, threads=1)
     first = asyncio.create_task(tested.run(call(1), 30))
     await entered(gate)
     others = [asyncio.create_task(tested.run(call(value, value + 0.5), 30)) for value in range(10)]
@@ -92,7 +94,7 @@ async def test_what_waits_is_predicted_together(gate: Gate) -> None:
 
 async def test_a_batch_has_no_more_rows_than_it_may(gate: Gate) -> None:
     batches = Batches()
-    tested = engine(gate, batches, max_batch_rows=4)
+    tested = engine(gate, batches, max_batch_rows=4, threads=1)
     first = asyncio.create_task(tested.run(call(1), 30))
     await entered(gate)
     others = [asyncio.create_task(tested.run(call(*range(rows)), 30)) for rows in (3, 2, 2, 9, 1)]
@@ -104,7 +106,7 @@ async def test_a_batch_has_no_more_rows_than_it_may(gate: Gate) -> None:
 
 
 async def test_one_broken_call_of_a_batch_harms_no_other(gate: Gate) -> None:
-    tested = engine(gate)
+    tested = engine(gate, threads=1)
     first = asyncio.create_task(tested.run(call(1), 30))
     await entered(gate)
     others = [asyncio.create_task(tested.run(call(value), 30)) for value in (2, -1, 3)]
@@ -217,10 +219,12 @@ async def test_what_is_known_to_be_quick_runs_in_the_event_loop() -> None:
         return table.column(0)
 
     tested = engine(predict, inline=True)
-    await tested.run(call(1), 5)
-    await tested.run(call(1), 5)
-    await tested.run(call(*range(1_000_000)), 5)
-    assert threads == [False, True, False]
+    await tested.run(call(1), 30)
+    # The quickest of the last ones counts: a busy machine may have made the first one slow.
+    while not threads[-1] and len(threads) < REMEMBERED:
+        await tested.run(call(1), 30)
+    await tested.run(call(*range(1_000_000)), 30)
+    assert (threads[0], threads[-2:]) == (False, [True, False])
 
 
 @settings(max_examples=25, deadline=None)

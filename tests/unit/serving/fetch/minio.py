@@ -112,8 +112,9 @@ class _Handler(BaseHTTPRequestHandler):
                     with suppress(OSError):
                         self.connection.shutdown(socket.SHUT_RDWR)
                     return
-                self.wfile.write(changed)
+                # Before it is sent: who has all of it finds it counted.
                 passed.bytes += len(changed)
+                self.wfile.write(changed)
         finally:
             connection.close()
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -219,11 +220,10 @@ class TestStreamsThatBreakOff:
 
 class TestAfterARestart:
     def test_goes_on_with_the_parts_on_disk(self, stored: Stored) -> None:
+        # By bytes: how many pieces those are depends on how busy the machine is.
         def unreachable(key: str, asked: str, position: int, piece: bytes) -> bytes | None:
-            seen.append(asked)
-            return None if len(seen) > 60 and key == BIG else piece
+            return None if key == BIG and stored.proxy.bytes(BIG) > 3_500_000 else piece
 
-        seen: list[str] = []
         stored.proxy.harm = unreachable
         refused(Reason.ARTIFACT_STORE_UNREACHABLE, stored.fetch)
         first = stored.proxy.bytes()
@@ -386,7 +386,8 @@ class TestSingleFile:
 def test_a_long_download_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[dict[str, Any]] = []
     clock = iter([0.0, 4.0, 10.0, 12.0, 25.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    # Not for all: other threads of this process may ask for the time, too.
+    monkeypatch.setattr("modelyard_serving.fetch.transfer.time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(logs, "event", lambda name, **fields: told.append({"event": name, **fields}))
     progress = Progress("s3://models/churn", 1000)
     for _ in range(4):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.serving.hostile.bodies import PATHS, Case, cases
 from tests.unit.serving.hostile.wire import exchange, post
-from tests.unit.serving.processes import SECONDS, Server
+from tests.unit.serving.processes import SECONDS, Server, eventually
 
 KEYS = {"mlflow": {"error_code", "message"}, "v1": {"error"}, "v2": {"error"}}
 MAX_ERROR_BYTES = 6 * 4200
@@ -45,6 +45,9 @@ class Pings:
 
     def __enter__(self) -> Pings:
         self._thread.start()
+        # Its client takes a while to make.
+        eventually(lambda: self.seconds, "a first answer")
+        self.seconds.clear()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -9,14 +9,14 @@ import pytest
 
 from tests.unit.serving.hostile.conftest import CONNECTIONS
 from tests.unit.serving.hostile.wire import BODY, Answer, Wire, exchange, post
-from tests.unit.serving.processes import Server, eventually
+from tests.unit.serving.processes import SECONDS, Server, eventually
 from tests.unit.serving.prometheus import Scrape
 
 CHUNKED = {"Content-Length": "-", "Transfer-Encoding": "chunked"}
 
 
 def rejected(server: Server, reason: str) -> float:
-    return Scrape(httpx.get(server.url + "/metrics").text)("modelyard_rejected_total", reason=reason)
+    return Scrape(httpx.get(server.url + "/metrics", timeout=SECONDS).text)("modelyard_rejected_total", reason=reason)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,12 @@ def test_idle_connections_give_way_to_new_ones(server: Server, port: int) -> Non
 
 def test_connections_that_wait_for_their_answers_do_not_give_way(server: Server, port: int) -> None:
     with ExitStack() as stack:
-        wires = [stack.enter_context(closing(Wire(port))) for _ in range(CONNECTIONS)]
-        for wire in wires:
-            wire.send(post(body=b"", headers={"Content-Length": "1000"}))
+        wires = []
+        for _ in range(CONNECTIONS):
+            wires.append(stack.enter_context(closing(Wire(port))))
+            wires[-1].send(post(body=b"", headers={"Content-Length": "1000", "Expect": "100-continue"}))
+            # Before the server has begun with its request, a connection is one that gives way.
+            assert wires[-1].socket.recv(1000).startswith(b"HTTP/1.1 100 ")
         eventually(lambda: exchange(port, b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n").status in (503, None), "refusals")
         for wire in wires:
             wire.send(b" " * 1000)

@@ -39,7 +39,7 @@ class Cache:
 
     def metric(self, name: str) -> int:
         """A counter's value, by its name (without prefix) and labels."""
-        text = httpx.get(f"{self.url}/metrics").text
+        text = httpx.get(f"{self.url}/metrics", timeout=60).text
         found = re.search(rf"^modelyard_node_cache_{re.escape(name)} (\d+)$", text, re.MULTILINE)
         assert found, text
         return int(found[1])

@@ -81,9 +81,10 @@ class TestTenPods:
         with ThreadPoolExecutor(10) as pool:
             list(pool.map(lambda pod: pod.start(cache), pods))
         assert proxy.bytes() == SIZE
-        assert cache.metric("downloads_total") == OBJECTS
+        # What pods are given is counted after they have it.
+        wait_until("all downloads are counted", lambda: cache.metric("downloads_total") == OBJECTS)
+        wait_until("all bytes are counted", lambda: cache.metric('bytes_total{source="cache"}') == 10 * SIZE)
         assert cache.metric("store_bytes_total") == SIZE
-        assert cache.metric('bytes_total{source="cache"}') == 10 * SIZE
         asked = [cache.metric(f'requests_total{{result="{each}"}}') for each in ("hit", "joined", "miss")]
         assert sum(asked) == 10 * OBJECTS
         assert asked[2] == OBJECTS
@@ -104,6 +105,8 @@ class TestTenPods:
         for number in range(2):
             with as_process(tmp_path / "cache", proxy.url) as (cache, _):
                 Pod(minio, proxy, tmp_path / f"pod-{number}").start(cache)
+                # A pod may have the last byte before the cache has put the object away.
+                wait_until("all of it is kept", lambda: len(cache.objects) == OBJECTS)
         assert proxy.bytes() == SIZE
 
     def test_over_two_processes_on_one_directory_get_what_they_ask_for(
@@ -116,8 +119,8 @@ class TestTenPods:
         ):
             with ThreadPoolExecutor(6) as pool:
                 list(pool.map(lambda pod, cache: pod.start(cache), pods, [one, two] * 3))
+            wait_until("the downloads end", lambda: one.incoming == [])
             assert len(one.objects) == OBJECTS
-            assert one.incoming == []
         assert proxy.bytes() <= 2 * SIZE
 
 
@@ -212,10 +215,12 @@ class TestEntries:
     ) -> None:
         url, item = pod.big()
         assert cache.ask(url, item).content == FILES["model.pkl"]
+        wait_until("the download ends", lambda: cache.metric("downloads_total") == 1)
         (entry,) = cache.objects
         entry.write_bytes(spoil(entry.read_bytes()))
         assert cache.ask(url, item).content == FILES["model.pkl"]
         assert cache.metric("poisoned_total") == 1
+        wait_until("the download ends", lambda: cache.metric("downloads_total") == 2)
         assert cache.ask(url, item).headers["X-Modelyard-Cache"] == "hit"
         assert proxy.bytes(BIG) == 2 * item.size
 
@@ -251,7 +256,9 @@ class TestRoom:
         with in_thread(tmp_path / "cache", proxy.url, limit=1_000_000) as cache:
             pod.start(cache)
             assert cache.metric('requests_total{result="passed"}') == 1
-            assert cache.metric('bytes_total{source="store"}') == len(FILES["model.pkl"])
+            size = len(FILES["model.pkl"])
+            wait_until("all bytes are counted", lambda: cache.metric('bytes_total{source="store"}') == size)
+            wait_until("the downloads end", lambda: cache.incoming == [])
             assert len(cache.objects) == OBJECTS - 1
 
     def test_that_the_disk_does_not_have_is_passed_by(
@@ -289,7 +296,7 @@ class TestAPodStarts:
 
             proxy.harm = kill
             pod.start(cache)
-            assert process.returncode == -signal.SIGKILL
+            assert process.wait(10) == -signal.SIGKILL
 
     @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong", b"", b"SSH-2.0\r\n\r\n"])
     def test_with_something_else_at_its_address(self, answer: bytes, proxy: Proxy, pod: Pod) -> None:

@@ -97,7 +97,7 @@ async def _over_grpc(address: str) -> list[float]:
 
 
 def test_the_descriptions_examples_can_be_sent_as_they_are(sums: Asked) -> None:
-    document = httpx.get(f"{sums.server.url}/openapi.json").json()
+    document = httpx.get(f"{sums.server.url}/openapi.json", timeout=SECONDS).json()
     posts = {path: item["post"]["requestBody"]["content"] for path, item in document["paths"].items() if "post" in item}
     assert len(posts) == 4
     for path, content in posts.items():
