@@ -33,9 +33,13 @@ def our_chains() -> set[str]:
 def ensure(settings: Settings) -> None:
     """Let the pods' packets through, and out with the host's address; the rules stand once, however often it is run."""
     pods = str(settings.pod_cidr)
+    # What kube-proxy leads to a pod has the pod's address here. The rest is for a Service that it has not heard of yet:
+    # it would leave this machine, and whoever answers there would be taken for the Service.
+    unknown = f"-d {settings.service_cidr} -j REJECT"
     chains = {
         ("nat", "POSTROUTING", f"{OURS}POSTROUTING"): [f"-s {pods} ! -d {pods} -j MASQUERADE"],
-        ("filter", "FORWARD", f"{OURS}FORWARD"): [f"-s {pods} -j ACCEPT", f"-d {pods} -j ACCEPT"],
+        ("filter", "OUTPUT", f"{OURS}OUTPUT"): [unknown],
+        ("filter", "FORWARD", f"{OURS}FORWARD"): [unknown, f"-s {pods} -j ACCEPT", f"-d {pods} -j ACCEPT"],
         ("filter", "INPUT", f"{OURS}INPUT"): [f"-i {BRIDGE} -j ACCEPT"],
     }
     for (table, hook, chain), rules in chains.items():

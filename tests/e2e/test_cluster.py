@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -98,8 +99,18 @@ def test_a_pod_resolves_services_and_reaches_them(namespace: str, web: Json) -> 
     assert from_environment().apiserver_service_ip in answer
     # Its own Service, by the short name: the search path, and the way back to the pod that asks. A Service leads to a
     # pod a moment after the pod is ready.
-    ask = "until wget -T 5 -qO- http://web/; do usleep 200000; done"
+    ask = "until timeout 5 wget -qO- http://web/; do usleep 200000; done"
     assert kubectl("-n", namespace, "exec", "deploy/web", "--", "timeout", "60", "sh", "-c", ask) == "hello\n"
+
+
+def test_what_asks_for_a_service_that_is_not_there_is_refused(namespace: str, web: Json) -> None:
+    """Outside, somebody might answer."""
+    nobody = str(from_environment().service_cidr[-2])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((nobody, 443), timeout=10)
+    ask = f"timeout 10 wget -qO- http://{nobody}/ 2>&1 || true"
+    said = kubectl("-n", namespace, "exec", "deploy/web", "--", "sh", "-c", ask)
+    assert "Connection refused" in said
 
 
 def test_a_pods_log_is_read(namespace: str, web: Json) -> None:
