@@ -9,6 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,14 +168,27 @@ def test_a_failure_is_the_exit_code(installation: Demo, kubectl: Kubectl, flat: 
     assert "this run was told to fail" in done.stdout + done.stderr
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """What is started here can be interrupted: a shell has what it runs in the background ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_who_stops_waiting_leaves_it_running(
     installation: Demo, kubectl: Kubectl, flat: Path, name: str, own_bell: Bell
 ) -> None:
     (flat / "train.py").write_text(TRAIN.replace("if fail:", f"{WAIT.format(url=own_bell.url)}if fail:"))
     arguments, environment = command(installation, flat, "-P", "answer=7")
-    with subprocess.Popen(
-        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        interruptible(),
+        subprocess.Popen(
+            arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+    ):
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "training for 7.0\n"
