@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 import urllib.request
@@ -91,7 +93,8 @@ def browsing(directory: Path) -> Iterator[Page]:
         *(program(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1700,1100"),
         *("--remote-debugging-port=0", "--remote-allow-origins=*", f"--user-data-dir={directory}", "about:blank"),
     ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # The program is a script that starts the browser.
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             address = _address(process)
             with urllib.request.urlopen(f"http://{address}/json/list", timeout=30) as answer:
@@ -102,8 +105,9 @@ def browsing(directory: Path) -> Iterator[Page]:
             finally:
                 connection.close()
         finally:
-            process.terminate()
-            process.wait(timeout=20)
+            os.killpg(process.pid, signal.SIGTERM)
+            # To the end of what it writes: the script's own end is not the browser's.
+            process.communicate(timeout=60)
 
 
 def _address(process: subprocess.Popen[str]) -> str:
