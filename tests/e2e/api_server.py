@@ -64,6 +64,15 @@ class ApiServer:
         """Return an object."""
         return dict(json.loads(self.kubectl("-n", namespace, "get", kind, name, "-o", "json", "--show-managed-fields")))
 
+    def allows(self, person: Person, verb: str, resource: str, name: str = "", namespace: str = NAMESPACE) -> bool:
+        """Whether roles let a person do that; the API server knows of a binding a moment after it was made."""
+        target = f"{resource}.modelyard.dev" if "." not in resource else resource
+        try:
+            self.kubectl("-n", namespace, "auth", "can-i", verb, target, *([name] if name else []), as_=person)
+        except Refused:
+            return False
+        return True
+
     def answers(self) -> bool:
         """Whether it is ready."""
         try:

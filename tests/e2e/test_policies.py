@@ -51,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
             (OWNER, "create", "rolebindings.rbac.authorization.k8s.io"),
             (ALICE, "create", "approvals"),
         ):
-            may = partial(allowed, made, person, verb, resource)
+            may = partial(made.allows, person, verb, resource, namespace=TEAM)
             wait_until(f"{person.user}'s role, to {verb} {resource}", may, START_SECONDS)
         wait_until("the policies", lambda: in_force(made), START_SECONDS)
         yield made
@@ -60,15 +60,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 def grant(server: ApiServer, role: str, user: str) -> None:
     name = f"{role}-{user}".replace(":", "-")
     server.kubectl("-n", TEAM, "create", "rolebinding", name, f"--clusterrole={role}", f"--user={user}")
-
-
-def allowed(server: ApiServer, person: Person, verb: str, resource: str, name: str = "") -> bool:
-    target = f"{resource}.modelyard.dev" if "." not in resource else resource
-    try:
-        server.kubectl("-n", TEAM, "auth", "can-i", verb, target, *([name] if name else []), as_=person)
-    except Refused:
-        return False
-    return True
 
 
 def in_force(server: ApiServer) -> bool:
@@ -129,8 +120,8 @@ class TestApprovals:
             server.kubectl("-n", TEAM, "create", "rolebinding", "forged", role, "--user=olga", as_=OWNER)
 
     def test_whoever_sees_models_sees_their_approvals(self, server: ApiServer) -> None:
-        assert allowed(server, BOB, "list", "approvals")
-        assert allowed(server, OPERATOR, "watch", "approvals")
+        assert server.allows(BOB, "list", "approvals", namespace=TEAM)
+        assert server.allows(OPERATOR, "watch", "approvals", namespace=TEAM)
 
     @pytest.mark.parametrize("change", [{"user": "bob"}, {"version": 4}, {"group": "data-science"}], ids=str)
     def test_one_that_was_given_stays_as_it_is(self, server: ApiServer, change: Json) -> None:
@@ -150,8 +141,8 @@ class TestApprovals:
         for resource in ("validatingadmissionpolicies", "validatingadmissionpolicybindings"):
             full = f"{resource}.admissionregistration.k8s.io"
             server.kubectl("get", full, name, as_=OPERATOR)
-            assert not allowed(server, OPERATOR, "get", full, "another")
-            assert not allowed(server, OPERATOR, "patch", full, name)
+            assert not server.allows(OPERATOR, "get", full, "another", namespace=TEAM)
+            assert not server.allows(OPERATOR, "patch", full, name, namespace=TEAM)
 
 
 def edit(server: ApiServer, person: Person, name: str, **patch: Any) -> None:

@@ -7,15 +7,7 @@ from typing import Any
 
 from modelyard.api.names import ATTEMPT_ANNOTATION, EXECUTION_LABEL, RUN_ID_ANNOTATION, TRIAL_LABEL
 from modelyard.decide.experiment_model import POD_DELETED, TrialJob
-from modelyard.decide.jobs import (
-    Failure,
-    JobState,
-    by_job,
-    failure_of,
-    runs,
-    state_of,
-    waiting_for,
-)
+from modelyard.decide.jobs import Failure, JobState, by_job, failure_of, runs, state_of, waiting_for
 
 Json = dict[str, Any]
 

@@ -26,7 +26,7 @@ JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 _MESSAGE_LIMIT = 1000
 _PROGRESS_LIMIT = 300
 
-PATIENCE = timedelta(seconds=10)
+_PATIENCE = timedelta(seconds=10)
 """How long a pod may take to be made and started before Events are asked for why it is not."""
 
 _RAISED = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(Error|Exception|Interrupt|Exit)(:|$)")
@@ -67,8 +67,7 @@ def runs(job: Json) -> bool:
     return bool(job.get("status", {}).get("ready")) or state_of(job) is not JobState.ACTIVE
 
 
-def is_suspended(job: Json) -> bool:
-    """Whether the Job may not have pods yet."""
+def _is_suspended(job: Json) -> bool:
     return bool(job.get("spec", {}).get("suspend"))
 
 
@@ -80,12 +79,17 @@ def by_job(pods: Iterable[Json]) -> dict[str, list[Json]]:
     return found
 
 
+def newest(pods: Sequence[Json]) -> Json | None:
+    """Return the pod whose log counts: where the cluster took one away, the one that replaced it."""
+    return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)
+
+
 def need_events(jobs: Iterable[Json], pods: Iterable[Json], now: datetime) -> bool:
     """Whether only Events tell why a Job's pod is not made, or not started, for longer than that takes as a rule."""
     grouped = by_job(pods)
-    waiting = (job for job in jobs if not runs(job) and not is_suspended(job))
+    waiting = (job for job in jobs if not runs(job) and not _is_suspended(job))
     return any(
-        now - datetime.fromisoformat(job["metadata"]["creationTimestamp"]) > PATIENCE
+        now - datetime.fromisoformat(job["metadata"]["creationTimestamp"]) > _PATIENCE
         and (job["metadata"]["name"] not in grouped or needs_events(grouped[job["metadata"]["name"]]))
         for job in waiting
     )
@@ -130,7 +134,7 @@ def _ending(container: str, ended: Json) -> Failure:
 
 def waiting_for(job: Json, pods: Sequence[Json], events: Sequence[Json] = ()) -> str | None:
     """Say what keeps an active Job's pod from starting, if anything does; Events of v1 or events.k8s.io/v1 may tell."""
-    if is_suspended(job):
+    if _is_suspended(job):
         return "it is suspended, until its queue admits it"
     # Pods that have ended wait for nothing but the Job's controller to say so.
     if runs(job) or _are_over(pods):

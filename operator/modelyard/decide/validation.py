@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from modelyard.decide.jobs import JobState, failure_of, short, state_of
+from modelyard.decide.jobs import JobState, failure_of, newest, short, state_of
 
 Json = dict[str, Any]
 
@@ -36,11 +36,6 @@ def ended(job: Json, pods: Sequence[Json], timeout_seconds: int) -> Ended | None
     message = "exit code 0" if passed else _failure(job, pods, timeout_seconds)
     seconds = _seconds(started_at, finished_at)
     return Ended(passed, message if seconds is None else f"{message} after {seconds} s", started_at, finished_at)
-
-
-def newest(pods: Sequence[Json]) -> Json | None:
-    """Return the pod whose log counts: where the cluster took one away, the one that replaced it."""
-    return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)
 
 
 def _failure(job: Json, pods: Sequence[Json], timeout_seconds: int) -> str:

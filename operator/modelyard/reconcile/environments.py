@@ -180,13 +180,14 @@ class Environments:
         if job["metadata"].get("deletionTimestamp"):
             return Waiting(f"Job {ask.job} of before is about to be removed")
         if state_of(job) is JobState.ACTIVE:
-            return Waiting(how_it_gets_on(self._client, job, pods_of(self._client, job), self._clock()))
+            pods = pods_of(self._client, ask.namespace, ask.job)
+            return Waiting(how_it_gets_on(self._client, job, pods, self._clock()))
         return self._ended(ask, job, since)
 
     def _ended(self, ask: Ask, job: Json, since: datetime | None) -> Found | Waiting | Problem:
         message = f"Job {ask.job} has ended without leaving {decide.REPORT}"
         if state_of(job) is JobState.FAILED:
-            message = job_failure(job, pods_of(self._client, job))
+            message = job_failure(job, pods_of(self._client, ask.namespace, ask.job))
         elif found := self._found(ask):
             return found
         if since is not None and _finished(job) < since:

@@ -26,8 +26,8 @@ from modelyard.artifacts.store import AlreadyExists, ArtifactMissing, ArtifactSt
 from modelyard.cluster.client import ApiError, Client, Conflict, Invalid, NotFound
 from modelyard.cluster.resources import JOBS, PODS
 from modelyard.decide.gates import JobReport, attempt
-from modelyard.decide.jobs import JobState, state_of
-from modelyard.decide.validation import Ended, ended, newest
+from modelyard.decide.jobs import JobState, newest, state_of
+from modelyard.decide.validation import Ended, ended
 from modelyard.desired.validation import CONTAINER, Surroundings, Trial, job_name, validation_job
 from modelyard.reconcile.base import Clock
 from modelyard.reconcile.jobs import how_it_gets_on, pods_of
@@ -147,7 +147,7 @@ class GateJobs:
         owners = {owner.get("uid") for owner in metadata.get("ownerReferences", [])}
         if metadata.get("deletionTimestamp") or entering.model.metadata.uid not in owners:
             return JobReport(GateVerdict.RUNNING, f"Job {metadata['name']} of before is about to be removed")
-        pods = pods_of(self._client, job)
+        pods = pods_of(self._client, metadata["namespace"], metadata["name"])
         outcome = ended(job, pods, trial.job.timeout_seconds)
         if outcome is None:
             return JobReport(GateVerdict.RUNNING, how_it_gets_on(self._client, job, pods, self._clock()))

@@ -13,10 +13,9 @@ from modelyard.decide.jobs import JOB_NAME_LABEL, need_events, progress
 Json = dict[str, Any]
 
 
-def pods_of(client: Client, job: Json) -> list[Json]:
-    """Return a Job's pods. Raises `ApiError`."""
-    metadata = job["metadata"]
-    return client.list_all(PODS, metadata["namespace"], f"{JOB_NAME_LABEL}={metadata['name']}")
+def pods_of(client: Client, namespace: str, job: str) -> list[Json]:
+    """Return the pods of the Job of that name. Raises `ApiError`."""
+    return client.list_all(PODS, namespace, f"{JOB_NAME_LABEL}={job}")
 
 
 def telling_events(

@@ -253,10 +253,10 @@ class PreparationJobs:
         state = state_of(job)
         if state is JobState.ACTIVE:
             since = parse_time(job["metadata"]["creationTimestamp"])
-            message = how_it_gets_on(self._client, job, pods_of(self._client, job), self._clock())
+            message = how_it_gets_on(self._client, job, pods_of(self._client, ask.namespace, ask.job), self._clock())
             return Standing(since=since, message=message)
         if state is JobState.FAILED:
-            why = job_failure(job, pods_of(self._client, job))
+            why = job_failure(job, pods_of(self._client, ask.namespace, ask.job))
             return self._recorded(model, ask, failed(ask, why))
         done = self._found(ask) or failed(ask, f"Job {ask.job} has ended without leaving {EVIDENCE}")
         return self._recorded(model, ask, done)

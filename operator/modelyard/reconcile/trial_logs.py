@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from modelyard.cluster.client import ApiError, Client
 from modelyard.cluster.pod_logs import last_lines
-from modelyard.cluster.resources import PODS
 from modelyard.decide.experiment_model import LOG_ARTIFACT, Run
-from modelyard.decide.jobs import JOB_NAME_LABEL
+from modelyard.decide.jobs import newest
+from modelyard.reconcile.jobs import pods_of
 from modelyard.tracking.client import TrackingError, TrackingUnreachable
 
 log = logging.getLogger(__name__)
@@ -54,8 +54,7 @@ class TrialLogs:
         answer.
         """
         try:
-            pods = self._client.list_all(PODS, namespace, f"{JOB_NAME_LABEL}={job_name}")
-            pod = max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)
+            pod = newest(pods_of(self._client, namespace, job_name))
             parts = list(self._parts(namespace, pod)) if pod else []
         except ApiError as error:
             if not error.code:

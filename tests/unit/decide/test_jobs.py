@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.decide.jobs import need_events, progress
+from modelyard.decide.jobs import need_events, newest, progress
 
 Json = dict[str, Any]
 LONG_AGO, JUST_NOW = "2026-01-01T00:00:00Z", "2026-01-01T00:00:55Z"
@@ -83,3 +83,10 @@ def test_a_job_says_how_it_gets_on(subject: Json, pods: list[Json], events: list
 )
 def test_events_are_asked_for_where_nothing_else_tells(subject: Json, pods: list[Json], expected: bool) -> None:
     assert need_events([subject], pods, NOW) is expected
+
+
+def test_the_log_that_counts_is_the_newest_pod_s() -> None:
+    first = {"metadata": {"name": "a", "creationTimestamp": LONG_AGO}}
+    second = {"metadata": {"name": "b", "creationTimestamp": JUST_NOW}}
+    assert newest([second, first]) is second
+    assert newest([]) is None

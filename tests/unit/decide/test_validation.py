@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.decide.validation import Ended, ended, newest
+from modelyard.decide.validation import Ended, ended
 
 Json = dict[str, Any]
 STARTED, FINISHED = "2026-05-01T12:00:00Z", "2026-05-01T12:01:15Z"
@@ -71,9 +71,3 @@ def test_a_job_at_work_has_not_ended() -> None:
 def test_times_that_the_api_server_does_not_tell_are_left_out() -> None:
     bare = {"metadata": {"name": "x"}, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}
     assert ended(bare, [], 60) == Ended(True, "exit code 0", "", "")
-
-
-def test_the_log_that_counts_is_the_newest_pod_s() -> None:
-    first, second = pod("a", "2026-05-01T12:00:00Z"), pod("b", "2026-05-01T12:00:30Z")
-    assert newest([second, first]) is second
-    assert newest([]) is None
